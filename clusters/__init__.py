@@ -1,0 +1,1 @@
+"""Where it happens: clusters to judge Services on, reached by URL."""

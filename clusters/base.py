@@ -1,0 +1,145 @@
+"""What every cluster gives, and the powers that only some have.
+
+One small required protocol, and each extra power a protocol of its own: a requirement that needs a power
+which the cluster at hand lacks is *unsupported* there, never failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+
+class ClusterError(Exception):
+    """The cluster could not do what was asked: says what, what was expected, and what to do next.
+
+    ``log`` holds the last lines (≤ 20) of the process that failed, oldest first, where there is one.
+    """
+
+    def __init__(self, message: str, *, log: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.log = tuple(log)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node as the judge sees it."""
+
+    name: str
+    addresses: tuple[str, ...]  # addresses on the node network, primary family first
+    pod_cidrs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One long-running program of an implementation: either ``argv`` or ``python`` (``module:function``).
+
+    Every string of ``argv``, ``args`` and ``env`` may hold ``{node}``, ``{node_ip}``, ``{kubeconfig}``,
+    ``{cluster_cidr}``, ``{service_cidr}`` and ``{run_dir}``; the cluster fills them in for each place.
+    """
+
+    name: str
+    argv: tuple[str, ...] = ()
+    python: str = ""  # called as function(list_of_args) -> exit status, in a forked process
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready: str = ""  # URL asked in the command's own network until it answers 200; empty: no wait
+    ready_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """What provides Services on a cluster, as its descriptor says (see ``clusters/implementations.py``)."""
+
+    name: str
+    version: str
+    description: str = ""
+    per_node: tuple[Command, ...] = ()
+    controllers: tuple[Command, ...] = ()
+    features: Mapping[str, bool | str] = field(default_factory=dict)  # declared optional features
+    url: str = ""
+
+
+class Workload(Protocol):
+    """A process whose control port (HTTP) can be reached without any Service under test."""
+
+    name: str
+    place: str  # node name, "outside" or "behind-router"
+
+    async def request(
+        self, method: str, path: str, body: bytes = b"", *, headers: Mapping[str, str] | None = None,
+        timeout: float,
+    ) -> tuple[int, bytes]:
+        """Send one HTTP/1.1 request to the control port; gives status and body.
+
+        Raises ClusterError when the workload cannot be reached or does not answer in ``timeout`` seconds.
+        """
+        ...
+
+
+class Cluster(Protocol):
+    """A cluster with Services in it."""
+
+    url: str
+    kubeconfig: Path  # reaches the API server from where the judge runs
+    namespace: str | None  # where the seed's objects go: "default" when the cluster is the seed's own
+
+    async def nodes(self) -> list[Node]:
+        """Nodes that can run pods, in name order of the cluster's own list."""
+        ...
+
+    def pod(self, namespace: str, name: str, port: int) -> Workload:
+        """The control port ``port`` of a running pod."""
+        ...
+
+    async def close(self) -> None:
+        """Give back everything this process took; a cluster it raised is gone afterwards."""
+        ...
+
+
+@runtime_checkable
+class CanPlaceOutside(Protocol):
+    """Can run a program on hosts that are not nodes."""
+
+    places: tuple[str, ...]  # of "outside", "behind-router"
+
+    async def place_outside(
+        self, place: str, name: str, files: Mapping[str, bytes], argv: Sequence[str], port: int,
+    ) -> Workload:
+        """Run ``argv`` (a Python 3 program among ``files``, started in their folder) at ``place``."""
+        ...
+
+    def address_of(self, place: str) -> tuple[str, ...]:
+        """The addresses of a place, as others there see them."""
+        ...
+
+
+@runtime_checkable
+class CanRunImplementation(Protocol):
+    """Can start what provides Services."""
+
+    async def provide(self, implementation: Implementation) -> None:
+        """Start every command on every node and wait until each is ready.
+
+        Raises ClusterError, with the last lines of its log, when one dies or is never ready.
+        """
+        ...
+
+    async def dead(self) -> list[str]:
+        """One sentence for each implementation process that has ended by itself."""
+        ...
+
+
+@runtime_checkable
+class CanSnapshot(Protocol):
+    """Can read rules, connection tracking and logs of a node."""
+
+    async def snapshot(self, node: str) -> dict[str, str]:
+        """Texts by name: ``iptables-save``, ``nft``, ``conntrack``, and ``log/<command>`` of each command."""
+        ...
+
+    async def run_on(self, place: str, argv: Sequence[str], *, timeout: float) -> tuple[int, str, str]:
+        """Run ``argv`` on a node or place; gives exit status, output and error output."""
+        ...

@@ -1,0 +1,1 @@
+"""The judge: what a Kubernetes Service must show, tested with real packets."""

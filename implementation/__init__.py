@@ -1,0 +1,1 @@
+"""The judged: a reference kube-proxy and bare-metal load balancer."""
