@@ -28,17 +28,22 @@ class CommandFailed(Exception):
 
     def __init__(self, result: Result) -> None:
         said = (result.error or result.output).strip().splitlines()
-        super().__init__(f"{' '.join(result.argv)}: status {result.status}: {said[-1] if said else 'no output'}")
+        last = said[-1] if said else "no output"
+        super().__init__(f"{' '.join(result.argv)}: status {result.status}: {last}")
         self.result = result
 
 
 def run(
     argv: Sequence[str], *, timeout: float, stdin: str | None = None, env: Mapping[str, str] | None = None,
 ) -> Result:
-    """Run ``argv`` to its end, at most ``timeout`` seconds; a missing program gives status 127, a timeout 124."""
+    """Run ``argv`` to its end, at most ``timeout`` seconds.
+
+    A missing program gives status 127, one that runs out of time 124, as a shell would say.
+    """
     try:
         done = subprocess.run(
-            list(argv), input=stdin, capture_output=True, text=True, timeout=timeout, env=env, check=False,
+            list(argv), input=stdin, capture_output=True, text=True, timeout=timeout, env=env,
+            check=False,
         )
     except FileNotFoundError:
         return Result(tuple(argv), 127, "", f"{argv[0]}: not found on PATH")
