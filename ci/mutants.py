@@ -1,0 +1,116 @@
+"""Every miniature against the judge: is it caught by the requirement that must catch it, and by few others?
+
+A miniature is an implementation (or an API server) that is wrong in exactly one decision. Usage:
+``ci/mutants.py [--list] [NAME ...]``. Prints the kill matrix; its last line is ``recall N/N``.
+Exit status 1 when one escapes, or turns more than three other rows red.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = (ROOT / "implementation/miniatures", ROOT / "clusters/miniatures")
+OTHERS_ALLOWED = 3
+MARKS = {"fail": "x", "pass": ".", "unsupported": "-", "not-run": "-"}
+SECONDS = 120  # patience for one certificate; a healthy one takes under 20
+
+
+@dataclass(frozen=True)
+class Miniature:
+    """One wrong implementation: what it decides wrongly, and the requirements that must notice."""
+
+    name: str
+    decision: str
+    caught_by: tuple[str, ...]
+    arguments: tuple[str, ...]  # of service-conformance certify
+
+
+def load() -> list[Miniature]:
+    """Every miniature of the tree, in name order."""
+    found = []
+    for path in sorted(path for folder in FOLDERS for path in folder.glob("*.toml")):
+        described = tomllib.loads(path.read_text())
+        about = described["miniature"]
+        cluster = about.get("cluster")
+        arguments = ("--cluster", cluster) if cluster else ("--implementation", described["name"])
+        caught_by = tuple(about["caught-by"])
+        found.append(Miniature(described["name"], about["decision"], caught_by, arguments))
+    return found
+
+
+def verdicts(miniature: Miniature, out: Path) -> dict[str, str]:
+    """Certify ``miniature`` and give the verdict of each requirement; SystemExit when there is no report."""
+    command = [sys.executable, "-m", "conformance.cli.main", "certify", *miniature.arguments]
+    command += ["--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=SECONDS, check=False)
+    reports = list(out.glob("**/report.json"))
+    if done.returncode not in {0, 1, 2} or not reports:
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise SystemExit(f"{miniature.name}: no report, exit status {done.returncode}\n{last}")
+    report = json.loads(reports[0].read_text())
+    return {row["id"]: row["verdict"] for row in report["requirements"]}
+
+
+def judge(miniature: Miniature, seen: dict[str, str]) -> str:
+    """Why this miniature counts as escaped or too broad; empty when it is caught as it must be."""
+    red = {name for name, verdict in seen.items() if verdict == "fail"}
+    missed = [name for name in miniature.caught_by if name not in red]
+    if missed:
+        return f"not caught by {', '.join(missed)}"
+    others = sorted(red - set(miniature.caught_by))
+    return f"turns {len(others)} others red: {', '.join(others)}" if len(others) > OTHERS_ALLOWED else ""
+
+
+def matrix(rows: list[tuple[Miniature, dict[str, str]]]) -> str:
+    """The kill matrix as text: X caught as it must be, x red besides, ? unknown, . green."""
+    columns = sorted({name for _, seen in rows for name in seen})
+    width = max(len(miniature.name) for miniature, _ in rows)
+    heads = [" " * width + "  " + " ".join(f"{column:>12}" for column in columns)]
+    for miniature, seen in rows:
+        marks = []
+        for column in columns:
+            mark = MARKS.get(seen.get(column, "not-run"), "?")
+            marks.append("X" if mark == "x" and column in miniature.caught_by else mark)
+        heads.append(f"{miniature.name:{width}}  " + " ".join(f"{mark:>12}" for mark in marks))
+    return "\n".join(heads)
+
+
+def main() -> int:
+    """Run the named miniatures, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="miniatures to run (default: all)")
+    parser.add_argument("--list", action="store_true", help="print them and what each decides wrongly")
+    options = parser.parse_args()
+    known = load()
+    unknown = ", ".join(sorted(set(options.names) - {miniature.name for miniature in known}))
+    if unknown:
+        print(f"unknown miniature {unknown}; ci/mutants.py --list names them", file=sys.stderr)
+        return 3
+    chosen = [miniature for miniature in known if not options.names or miniature.name in options.names]
+    if options.list:
+        for miniature in chosen:
+            print(f"{miniature.name}: {miniature.decision} (caught by {', '.join(miniature.caught_by)})")
+        return 0
+    rows, wrong = [], []
+    for number, miniature in enumerate(chosen, 1):
+        seen = verdicts(miniature, ROOT / "out/mutants" / miniature.name)
+        complaint = judge(miniature, seen)
+        rows.append((miniature, seen))
+        wrong += [f"{miniature.name}: {complaint}"] if complaint else []
+        print(f"{number}/{len(chosen)} {miniature.name}: {complaint or 'caught'}", flush=True)
+    print("\n" + matrix(rows))
+    for complaint in wrong:
+        print(complaint)
+    print(f"recall {len(chosen) - len(wrong)}/{len(chosen)}")
+    return 1 if wrong or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
