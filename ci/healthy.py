@@ -34,7 +34,7 @@ def certify(implementation: str, out: Path) -> tuple[int, float, str]:
 def main() -> int:
     """Run each healthy implementation ``--runs`` times, in turn."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=10, help="certificates of each implementation (default 10)")
+    parser.add_argument("--runs", type=int, default=10, help="certificates of each (default 10)")
     options = parser.parse_args()
     alarms, seconds = 0, []
     for run in range(1, options.runs + 1):
@@ -42,7 +42,7 @@ def main() -> int:
             status, took, said = certify(implementation, ROOT / "out/healthy" / f"{run}")
             seconds.append(took)
             alarms += status != 0
-            print(f"{implementation} {run}/{options.runs}: exit {status} after {took:.1f} s", flush=True)
+            print(f"{implementation} {run}/{options.runs}: exit {status}, {took:.1f} s", flush=True)
             if status != 0:
                 print(said)
     print(f"{len(seconds)} runs, {alarms} false alarms; seconds min {min(seconds):.1f} "
