@@ -1,0 +1,56 @@
+"""The command: ``python -m implementation.cli --kubeconfig FILE …``; see README for the flags."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+
+from implementation import flags, proxy
+from implementation.dataplane import DataplaneError
+from implementation.dataplane.iptables import Iptables
+from implementation.kubeconfig import KubeconfigError
+from implementation.settings import Settings, SettingsError
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the proxy with these flags until a signal; gives the exit status.
+
+    0 told to stop, or cleaned up · 1 cannot go on · 2 a flag or the configuration is wrong.
+    """
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s: %(message)s", force=True,
+    )
+    # Where the parent ignores SIGCHLD the kernel throws our children's exit status away, and every failure of
+    # iptables-restore would look like a success.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        settings, _config = flags.parse(sys.argv[1:] if args is None else args)
+        return run(settings)
+    except SettingsError as error:
+        return _say(error, 2)
+    except (KubeconfigError, DataplaneError, OSError) as error:
+        return _say(error, 1)
+    except ExceptionGroup as group:
+        known, other = group.split((KubeconfigError, DataplaneError, OSError))
+        if other is not None or known is None:
+            raise
+        return _say(known.exceptions[0], 1)
+
+
+def _say(error: BaseException, status: int) -> int:
+    print(f"kube-proxy: {error}", file=sys.stderr)
+    return status
+
+
+def run(settings: Settings) -> int:
+    """Do what the settings ask for: clean up, or serve."""
+    if settings.cleanup:
+        Iptables(settings.options(), settings.variant).cleanup()
+        return 0
+    proxy.serve(settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

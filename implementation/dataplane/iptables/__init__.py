@@ -1,0 +1,138 @@
+"""Mode iptables: a chain for every Service port and endpoint, as kube-proxy writes them.
+
+``names`` hashes, ``chains`` gives the rules of one Service port, ``layout`` those of all together, ``restore`` the
+difference as text, ``tool`` runs the programs. :class:`Iptables` joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from implementation.dataplane import Applied
+from implementation.dataplane.iptables import chains, layout, restore
+from implementation.dataplane.iptables.chains import Pieces
+from implementation.dataplane.iptables.layout import Ruleset
+from implementation.dataplane.iptables.options import Options
+from implementation.dataplane.iptables.tool import Tool, Variant
+from implementation.state.desired import Desired, ServedService, ServiceKey
+
+LARGE_CLUSTER = 1000  # endpoints; above, rules of endpoints carry no comment (upstream's bound)
+
+
+class Iptables:
+    """The data plane in mode iptables, both families; IPv6 is touched once something needs it."""
+
+    def __init__(self, options: Options, variant: Variant = Variant.NFT) -> None:
+        self._options = options
+        self._families = {4: _Family(Tool(4, variant), options)}
+        self._variant = variant
+        self._cache: dict[ServiceKey, tuple[ServedService, bool, dict[int, list[Pieces]]]] = {}
+
+    def apply(self, desired: Desired) -> Applied:
+        """See :meth:`implementation.dataplane.Dataplane.apply`."""
+        changed = self._render(desired)
+        self._open_families(desired)
+        results = [
+            family.apply(self._pieces(number), desired.node_port_addresses)
+            for number, family in self._families.items()
+        ]
+        return Applied(
+            full=any(r.full for r in results), rules=sum(r.rules for r in results),
+            total=sum(r.total for r in results), services=changed,
+        )
+
+    def forget(self) -> None:
+        """See :meth:`implementation.dataplane.Dataplane.forget`."""
+        for family in self._families.values():
+            family.written = None
+
+    def intact(self) -> bool:
+        """True while the canaries and one chain behind each jump are as they were written."""
+        return all(family.intact() for family in self._families.values())
+
+    def cleanup(self) -> None:
+        """Remove jumps and chains of both families. KUBE-MARK-MASQ and KUBE-FIREWALL stay: kubelet uses them too."""
+        for number in (4, 6):
+            (self._families.get(number) or _Family(Tool(number, self._variant), self._options)).cleanup()
+
+    def _render(self, desired: Desired) -> tuple[ServiceKey, ...]:
+        """Bring the cached rules of every Service up to date; gives the keys of those that changed."""
+        services = desired.services
+        endpoints = sum(len(port.reachable) for service in services.values() for port in service.ports)
+        speaking = endpoints <= LARGE_CLUSTER
+        changed = [key for key in self._cache if key not in services]
+        for key in changed:
+            del self._cache[key]
+        for key, served in services.items():
+            known = self._cache.get(key)
+            if known is None or known[1] != speaking or known[0] != served:
+                self._cache[key] = (served, speaking, _by_family(served, self._options, speaking=speaking))
+                changed.append(key)
+        return tuple(changed)
+
+    def _pieces(self, family: int) -> list[Pieces]:
+        return [piece for key in sorted(self._cache) for piece in self._cache[key][2].get(family, ())]
+
+    def _open_families(self, desired: Desired) -> None:
+        if 6 in self._families:
+            return
+        if any(port.family == 6 for service in desired.services.values() for port in service.ports):
+            self._families[6] = _Family(Tool(6, self._variant), self._options)
+
+
+def _by_family(served: ServedService, options: Options, *, speaking: bool) -> dict[int, list[Pieces]]:
+    found: dict[int, list[Pieces]] = {}
+    for port in served.ports:
+        found.setdefault(port.family, []).append(chains.pieces(port, options, speaking=speaking))
+    return found
+
+
+class _Family:
+    """The rules of one family as last written; ``written`` is None where nothing is known."""
+
+    def __init__(self, tool: Tool, options: Options) -> None:
+        self.tool = tool
+        self.options = options
+        self.written: Ruleset | None = None
+
+    def apply(self, pieces: list[Pieces], addresses: tuple[str, ...] | None) -> Applied:
+        wanted = layout.ruleset(pieces, self.tool.family, self.options, addresses)
+        old, self.written = self.written, None  # unknown until the tool has said yes
+        if old is None:
+            saved = restore.read(self.tool.save())
+            change = restore.difference(
+                None, wanted, stale=restore.stale_chains(saved, wanted["nat"]),
+                jumps=restore.missing_jumps(saved, layout.jumps(self.tool.family, self.options)),
+            )
+        else:
+            change = restore.difference(old, wanted)
+        self.tool.restore(change.text)
+        self.written = wanted
+        return Applied(old is None, change.rules, _count(wanted))
+
+    def intact(self) -> bool:
+        if self.written is None:
+            return True
+        for table, chain in (("nat", "KUBE-MARK-MASQ"), ("filter", "KUBE-FORWARD"), ("mangle", layout.CANARY)):
+            rules = self.tool.lists(table, chain)
+            if rules is None or len(rules) != len(self.written[table][chain]):
+                return False
+        heads = {(jump.table, jump.chain) for jump in layout.jumps(self.tool.family, self.options)}
+        there: dict[str, dict[str, list[str]]] = {}
+        for table, chain in heads:
+            listed = self.tool.lists(table, chain) or []
+            there.setdefault(table, {})[chain] = restore.read("*t\n" + "\n".join(listed)).get("t", {}).get(chain, [])
+        return not restore.missing_jumps(there, layout.jumps(self.tool.family, self.options))
+
+    def cleanup(self) -> None:
+        saved = restore.read(self.tool.save())
+        kept = {"KUBE-MARK-MASQ", "KUBE-FIREWALL"}
+        ours = layout.ruleset([], self.tool.family, self.options, None)
+        mine = {table: [name for name in chains if name not in kept] for table, chains in ours.items()}
+        jumps = [j for j in layout.jumps(self.tool.family, self.options) if "KUBE-FIREWALL" not in j.rule]
+        self.tool.restore(restore.removal(saved, jumps, mine))
+        self.written = None
+
+
+def _count(rules: Mapping[str, layout.Chains]) -> int:
+    return sum(layout.count(table) for table in rules.values())

@@ -1,0 +1,1 @@
+"""What the proxy does on its node beside the data plane: sysctls, health, metrics, connection tracking."""

@@ -1,0 +1,149 @@
+"""What is known of the API, and what follows from it for this node.
+
+Kept up to date one object at a time; only Services that changed are decided anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from implementation.objects import EndpointSlice, ObjectError, Service, parse_node, parse_service, parse_slice
+from implementation.state import serve
+from implementation.state.desired import Desired, ServedService, ServiceKey, ThisNode
+
+T = TypeVar("T")
+DELETED = "DELETED"
+
+
+class _Meta(msgspec.Struct):
+    name: str = ""
+    namespace: str = ""
+
+
+class _Head(msgspec.Struct):
+    metadata: _Meta
+
+
+_heads = msgspec.json.Decoder(_Head)
+
+
+class Known:
+    """Services, slices and the Node. ``complaints`` collects sentences about what cannot be served."""
+
+    def __init__(self, node: str, addresses: tuple[str, ...] = ()) -> None:
+        self.node = ThisNode(node, addresses)
+        self.eligible = True
+        self.complaints: list[str] = []
+        self.changed: set[ServiceKey] = set()
+        self.triggers: list[str] = []  # times at which changes of endpoints began, RFC 3339
+        self._fixed_addresses = addresses
+        self._services: dict[ServiceKey, Service] = {}
+        self._slices: dict[ServiceKey, dict[str, EndpointSlice]] = {}
+        self._owner: dict[ServiceKey, ServiceKey] = {}  # slice → its Service
+        self._served: dict[ServiceKey, ServedService] = {}
+
+    def see_service(self, event: str, raw: msgspec.Raw) -> None:
+        """One Service was added, modified or deleted. One that cannot be used counts as deleted."""
+        key = _key(raw)
+        service = None if event == DELETED else self._parsed("Service", key, parse_service, raw)
+        if service == self._services.get(key):
+            return
+        if service is None:
+            del self._services[key]
+        else:
+            self._complain("Service", key, service.doubts)
+            self._services[key] = service
+        self.changed.add(key)
+
+    def see_services(self, raws: Sequence[msgspec.Raw]) -> None:
+        """All Services there are."""
+        gone = set(self._services) - {_key(raw) for raw in raws}
+        for raw in raws:
+            self.see_service("MODIFIED", raw)
+        for key in gone:
+            del self._services[key]
+        self.changed |= gone
+
+    def see_slice(self, event: str, raw: msgspec.Raw) -> None:
+        """One EndpointSlice was added, modified or deleted."""
+        key = _key(raw)
+        self._put_slice(key, None if event == DELETED else self._parsed("EndpointSlice", key, parse_slice, raw))
+
+    def see_slices(self, raws: Sequence[msgspec.Raw]) -> None:
+        """All EndpointSlices there are."""
+        gone = set(self._owner) - {_key(raw) for raw in raws}
+        for raw in raws:
+            self.see_slice("MODIFIED", raw)
+        for key in gone:
+            self._put_slice(key, None)
+
+    def see_node(self, event: str, raw: msgspec.Raw) -> None:
+        """This Node changed; when facts that decisions depend on changed, every Service is decided anew."""
+        if event == DELETED:
+            return  # the node is told by its own kubelet; what is served stays served
+        found = self._parsed("Node", _key(raw), parse_node, raw)
+        if found is None:
+            return
+        self.eligible = found.eligible
+        node = ThisNode(self.node.name, self._fixed_addresses or found.addresses, found.zone)
+        if node != self.node:
+            self.node = node
+            self.changed |= set(self._services)
+
+    def see_nodes(self, raws: Sequence[msgspec.Raw]) -> None:
+        """The Node as a list of one, or of none while it is not registered."""
+        for raw in raws:
+            self.see_node("MODIFIED", raw)
+
+    def desired(self, node_port_addresses: tuple[str, ...] | None = None) -> Desired:
+        """What must be served now; decides every Service that changed since the last call."""
+        for key in self.changed:
+            service = self._services.get(key)
+            if service is None:
+                self._served.pop(key, None)
+            else:
+                self._served[key] = serve.serve(service, self._slices.get(key, {}).values(), self.node)
+        self.changed = set()
+        return Desired(dict(self._served), node_port_addresses)
+
+    def _put_slice(self, key: ServiceKey, part: EndpointSlice | None) -> None:
+        """Record a slice under its Service, or take it away; a slice may move from one Service to another."""
+        owner = self._owner.get(key)
+        old = self._slices[owner].get(key[1]) if owner else None
+        if part == old:
+            return
+        if owner:
+            self._slices[owner].pop(key[1], None)
+            del self._owner[key]
+            self.changed.add(owner)
+        if part is not None:
+            self._complain("EndpointSlice", key, part.doubts)
+            owner = (part.namespace, part.service)
+            self._slices.setdefault(owner, {})[part.name] = part
+            self._owner[key] = owner
+            self.changed.add(owner)
+            if part.triggered:
+                self.triggers.append(part.triggered)
+
+    def _parsed(
+        self, kind: str, key: ServiceKey, parse: Callable[[msgspec.Raw], T | None], raw: msgspec.Raw,
+    ) -> T | None:
+        try:
+            return parse(raw)
+        except ObjectError as error:
+            self._complain(kind, key, (f"{error}; the object is not served",))
+            return None
+
+    def _complain(self, kind: str, key: ServiceKey, sentences: Sequence[str]) -> None:
+        self.complaints += [f"{kind} {ascii('/'.join(key))[1:-1]}: {sentence}" for sentence in sentences]
+
+
+def _key(raw: msgspec.Raw) -> ServiceKey:
+    try:
+        meta = _heads.decode(raw).metadata
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ("", "")
+    return (meta.namespace, meta.name)

@@ -1,0 +1,220 @@
+"""The only reader of the API: one list, then its changes, for as long as it takes.
+
+A :class:`Watch` follows one kind. It never gives up: when the server is away or forgets where we were (410), it
+lists anew and hands over the whole list, from which the receiver finds out by itself what changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from implementation.kubeconfig import Access
+
+log = logging.getLogger("kube-proxy.watch")
+
+NOT_OURS = "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless"  # label selector, as upstream
+WATCH_SECONDS = 300  # a server ends a watch after this long; twice that in silence means the connection is dead
+LIST_SECONDS = 60.0
+FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between tries while the server is away
+
+
+class WatchError(Exception):
+    """A list or watch failed; the message says how."""
+
+
+class Expired(WatchError):
+    """The server no longer knows the version we were at (410): list again, at once."""
+
+
+class _Meta(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+
+
+class _List(msgspec.Struct):
+    metadata: _Meta
+    items: list[msgspec.Raw] | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Object(msgspec.Struct):
+    metadata: _Meta | None = None
+    code: int = 0
+    message: str = ""
+
+
+_lists = msgspec.json.Decoder(_List)
+_events = msgspec.json.Decoder(_Event)
+_objects = msgspec.json.Decoder(_Object)
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What to follow: ``path`` of the collection and selectors."""
+
+    name: str
+    path: str
+    labels: str = ""
+    fields: str = ""
+
+
+SERVICES = Kind("services", "/api/v1/services", labels=NOT_OURS)
+SLICES = Kind("endpointslices", "/apis/discovery.k8s.io/v1/endpointslices", labels=NOT_OURS)
+
+
+def node_kind(name: str) -> Kind:
+    """The one Node called ``name``."""
+    return Kind("nodes", "/api/v1/nodes", fields=f"metadata.name={name}")
+
+
+class Server:
+    """One API server: sessions, headers, TLS."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        tls = access.tls() if access.server.startswith("https:") else False
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls, limit=0, socket_factory=_socket), auto_decompress=True,
+        )
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._session.close()
+
+    def get(self, path: str, params: dict[str, str], timeout: aiohttp.ClientTimeout) -> Any:
+        """A request, to be entered with ``async with``."""
+        token = self._access.bearer()
+        headers = {"Accept": "application/json", "User-Agent": "service-conformance-kube-proxy"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        name = self._access.server_name or None
+        return self._session.get(
+            self._access.server + path, params=params, headers=headers, timeout=timeout, server_hostname=name,
+        )
+
+
+def _socket(address: Any) -> socket.socket:
+    """A socket that notices within half a minute when the other side is gone without a word."""
+    family, kind, protocol = address[:3]
+    made = socket.socket(family, kind, protocol)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4), (socket.TCP_NODELAY, 1),
+    ):
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return made
+
+
+class Watch:
+    """Follows one kind; ``on_list`` gets every whole list, ``on_event`` every change (type, object)."""
+
+    def __init__(
+        self, server: Server, kind: Kind,
+        on_list: Callable[[Sequence[msgspec.Raw]], None], on_event: Callable[[str, msgspec.Raw], None],
+    ) -> None:
+        self._server, self._kind = server, kind
+        self._on_list, self._on_event = on_list, on_event
+        self._version = ""
+        self._failures = 0
+        self._away_since = 0.0
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+            except Expired:
+                self._version = ""
+            except (WatchError, aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
+                await self._pause(error)
+
+    async def _pause(self, error: Exception) -> None:
+        """Say once that the server is away, and wait, longer each time."""
+        self._failures += 1
+        if self._failures == 1:
+            self._away_since = time.monotonic()
+        if self._failures == 2:  # the first may be an ordinary end of a connection
+            log.warning("API server does not give %s (%s): what was known stays served, trying on",
+                        self._kind.name, str(error) or type(error).__name__)
+        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures, 10))
+        await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+
+    def _answered(self) -> None:
+        if self._failures > 1:
+            log.warning("API server gives %s again after %.1f s", self._kind.name, time.monotonic() - self._away_since)
+        self._failures = 0
+
+    def _params(self, **more: str) -> dict[str, str]:
+        selectors = {"labelSelector": self._kind.labels, "fieldSelector": self._kind.fields}
+        return {key: value for key, value in {**selectors, **more}.items() if value}
+
+    async def _list(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=LIST_SECONDS)
+        async with self._server.get(self._kind.path, self._params(), timeout) as answer:
+            body = await answer.read()
+            if answer.status != 200:
+                raise WatchError(f"list: {answer.status} {_said(body)}")
+        found = _lists.decode(body)
+        self._answered()
+        self._on_list(found.items or [])
+        self._version = found.metadata.resource_version
+
+    async def _watch(self) -> None:
+        params = self._params(
+            watch="true", allowWatchBookmarks="true", resourceVersion=self._version, timeoutSeconds=str(WATCH_SECONDS),
+        )
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=2 * WATCH_SECONDS)
+        async with self._server.get(self._kind.path, params, timeout) as answer:
+            if answer.status == 410:
+                raise Expired("410")
+            if answer.status != 200:
+                raise WatchError(f"watch: {answer.status} {_said(await answer.read())}")
+            self._answered()
+            async for line in lines(answer.content.iter_any()):
+                self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        event = _events.decode(line)
+        found = _objects.decode(event.object)
+        if event.type == "ERROR":
+            if found.code == 410:
+                raise Expired(found.message)
+            raise WatchError(f"watch: {found.code} {found.message}")
+        if event.type != "BOOKMARK":
+            self._on_event(event.type, event.object)
+        if found.metadata and found.metadata.resource_version:
+            self._version = found.metadata.resource_version
+
+
+async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The lines in a stream of bytes, of any length; a last line without its end is not one."""
+    rest = bytearray()
+    async for chunk in chunks:
+        rest += chunk
+        if b"\n" in chunk:
+            *whole, last = bytes(rest).split(b"\n")
+            rest = bytearray(last)
+            for line in whole:
+                if line.strip():
+                    yield line
+
+
+def _said(body: bytes) -> str:
+    """The message of a Status object, or the start of whatever came."""
+    try:
+        return _objects.decode(body).message
+    except msgspec.MsgspecError:
+        return ascii(body[:120])
