@@ -1,0 +1,18 @@
+"""Wrong: traffic to a Service without endpoints is dropped instead of refused."""
+
+from implementation import cli
+from implementation.dataplane.iptables import chains
+from implementation.state.desired import Way
+
+right = chains.refusal
+
+
+def dropped(port: chains.Port, way: Way) -> tuple[str, str]:
+    """The comment as it should be, and the target DROP."""
+    return right(port, way)[0], "-j DROP"
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the proxy with this one decision wrong."""
+    chains.refusal = dropped
+    return cli.main(args)
