@@ -1,4 +1,5 @@
-"""Which address a Service gets: MetalLB's allocation, lowest address first. Pure; state is rebuilt from the API.
+"""Which address a Service gets: MetalLB's allocation, lowest address first. Pure; state is rebuilt from the
+API.
 
 Two services may hold one address only when both carry the same sharing key, have the same backend key and use
 different ports. The backend key is empty with externalTrafficPolicy Cluster and the selector with Local.
@@ -7,6 +8,7 @@ different ports. The backend key is empty with externalTrafficPolicy Cluster and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address
 
 import msgspec
 
@@ -53,7 +55,8 @@ class Allocator:
         self._floor: dict[tuple[str, AddressRange], int] = {}  # below it every address of the range is taken
 
     def set_configuration(self, config: Configuration) -> None:
-        """Use these pools from now on. Addresses already given stay until their service is looked at again."""
+        """Use these pools from now on. Addresses already given stay until their service is looked at again.
+        """
         self._config = config
         self._floor.clear()
 
@@ -90,7 +93,9 @@ class Allocator:
         return True
 
     def assign(self, request: Request, addresses: Sequence[str]) -> None:
-        """Give the service exactly these addresses; AllocationError, and no change, where that is not allowed."""
+        """Give the service exactly these addresses; AllocationError, and no change, where that is not
+        allowed.
+        """
         pool = self._pool_for(request, addresses)
         for address in addresses:
             self._check(request, address)
@@ -100,7 +105,7 @@ class Allocator:
         """The lowest free addresses: first of pools kept for such services, then of the pools open to all."""
         auto = [pool for pool in self._config.pools.values() if pool.auto_assign]
         kept = [pool for pool in auto if pool.allotment is not None and _admitted(pool, request)]
-        kept.sort(key=lambda pool: _rank(pool))
+        kept.sort(key=_rank)
         for pool in (*kept, *(pool for pool in auto if pool.allotment is None)):
             found = self._search(request, pool)
             if found:
@@ -122,7 +127,9 @@ class Allocator:
         return found
 
     def add_family(self, request: Request) -> tuple[str, ...] | None:
-        """Add the family that a service of two families still lacks, from its own pool; None where it cannot be."""
+        """Add the family that a service of two families still lacks, from its own pool; None where it
+        cannot be.
+        """
         use = self._held[request.key]
         missing = [f for f in (4, 6) if f in request.families and f not in map(family, use.addresses)]
         pool = self._config.pools.get(use.pool)
@@ -170,7 +177,9 @@ class Allocator:
 
     def _search(self, request: Request, pool: Pool) -> tuple[str, ...]:
         """One address of each family needed, IPv4 first; empty where the pool cannot give them."""
-        found = {f: self._lowest(request, pool, f) for f in (4, 6) if f in request.families}
+        found: dict[int, str | None] = {
+            f: self._lowest(request, pool, f) for f in (4, 6) if f in request.families
+        }
         complete = tuple(address for address in found.values() if address is not None)
         if len(complete) == len(request.families):
             return complete
@@ -190,7 +199,9 @@ class Allocator:
         return None
 
     def _candidates(self, request: Request, pool: Pool, span: AddressRange) -> Iterator[int]:
-        """Numbers of the range, ascending; for a service that shares nothing the full lower part is skipped."""
+        """Numbers of the range, ascending; for a service that shares nothing the full lower part is
+        skipped.
+        """
         if request.sharing:
             yield from range(span.first, span.last + 1)
             return
@@ -200,7 +211,7 @@ class Allocator:
             number += 1
         self._floor[place] = number
         # The service's own address may lie below the floor: it fits itself.
-        own = [int_ for int_ in map(_number, self.held(request.key)) if span.first <= int_ < number]
+        own = [mine for mine in map(_number, self.held(request.key)) if span.first <= mine < number]
         yield from own
         yield from range(number, span.last + 1)
 
@@ -214,8 +225,6 @@ class Allocator:
 
 
 def _number(address: str) -> int:
-    from ipaddress import ip_address
-
     return int(ip_address(address))
 
 

@@ -1,10 +1,15 @@
 """What must become of one Service: its addresses, its annotation, the events. Pure.
 
-Whose status is it? An address was put there by somebody else, and is left alone together with everything else of
-the service, when *all* of these hold: no address of the status lies in one of our pools, the service lacks our
-annotation ``metallb.io/ip-allocated-from-pool``, this controller has not given it an address, and the user has not
-asked for one of our pools or addresses by a metallb annotation. (MetalLB itself would take such a service over; k3s'
-Traefik keeps the node's address it had.) A host name in the status is somebody else's under the same conditions.
+Whose status is it? An address was put there by somebody else, and is left alone together with everything
+else of
+the service, when *all* of these hold: no address of the status lies in one of our pools, the service lacks
+our
+annotation ``metallb.io/ip-allocated-from-pool``, this controller has not given it an address, and the user
+has not
+asked for one of our pools or addresses by a metallb annotation. (MetalLB itself would take such a service
+over; k3s'
+Traefik keeps the node's address it had.) A host name in the status is somebody else's under the same
+conditions.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from implementation.loadbalancer import annotations
+from implementation.loadbalancer import inputs
 from implementation.loadbalancer.allocate import AllocationError, Allocator, Request
 from implementation.loadbalancer.pools import Configuration
 from implementation.objects.balanced import BalancedService
@@ -31,7 +36,8 @@ class Event(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True):
     """What the service's status and annotation must be; ``ours`` false means: touch nothing.
 
-    ``pending`` says that it wants an address and has none, so it is looked at again when one may have come free.
+    ``pending`` says that it wants an address and has none, so it is looked at again when one may have come
+    free.
     """
 
     ours: bool
@@ -60,13 +66,13 @@ def decide(
     wanted = service.type == "LoadBalancer" and service.load_balancer_class == load_balancer_class
     if not wanted:
         held = allocator.release(service.key)
-        marked = annotations.read(service, annotations.ALLOCATED_FROM) != ""
+        marked = inputs.read(service, inputs.ALLOCATED_FROM) != ""
         # A service of another class is not ours to clean, whatever it carries.
         return Decision(ours=(held or marked) and service.type != "LoadBalancer")
     if foreign(service, config, allocator):
         return UNTOUCHED
     events = [Event("Warning", "deprecatedAnnotation", f"Service uses deprecated annotation {name}")
-              for name in annotations.deprecated(service)]
+              for name in inputs.deprecated(service)]
     try:
         addresses = _addresses(service, allocator, namespace_labels, events)
     except _Refused as refused:
@@ -79,9 +85,9 @@ def foreign(service: BalancedService, config: Configuration, allocator: Allocato
     """Whether another load balancer wrote this status (see the rule at the top of this file)."""
     if not service.ingress and not service.foreign_hostname:
         return False
-    if allocator.held(service.key) or annotations.read(service, annotations.ALLOCATED_FROM):
+    if allocator.held(service.key) or inputs.read(service, inputs.ALLOCATED_FROM):
         return False
-    if annotations.read(service, annotations.POOL) or annotations.read(service, annotations.ADDRESSES):
+    if inputs.read(service, inputs.POOL) or inputs.read(service, inputs.ADDRESSES):
         return False
     return not any(config.pool_of(address) for address in service.ingress)
 
@@ -92,12 +98,14 @@ def families(service: BalancedService) -> tuple[int, ...]:
 
 
 def request(service: BalancedService, namespace_labels: Mapping[str, str]) -> Request:
-    """The service as the allocator sees it; the backend key tells which services may share (see allocate.py)."""
+    """The service as the allocator sees it; the backend key tells which services may share (see
+    allocate.py).
+    """
     backend = ",".join(f"{k}={v}" for k, v in service.selector) if service.external_local else ""
     return Request(
         key=service.key, families=families(service), namespace=service.namespace,
         namespace_labels=namespace_labels, labels=dict(service.labels), ports=service.ports,
-        sharing=annotations.read(service, annotations.SHARING), backend=backend,
+        sharing=inputs.read(service, inputs.SHARING), backend=backend,
         dual_preferred=service.family_policy == "PreferDualStack",
     )
 
@@ -114,7 +122,7 @@ def _addresses(
         raise _Refused(Event("Warning", "not enough clusterips", "Service requires dual stack but not enough "
                              f"clusterips [{' '.join(service.cluster_ips)}]"))
     try:
-        desired = annotations.requested_addresses(service)
+        desired = inputs.requested_addresses(service)
     except ObjectError as error:
         if service.ingress:
             raise _Refused(Event("Warning", "LoadBalancerFailed",
@@ -132,11 +140,15 @@ def _addresses(
 
 
 def _kept(
-    service: BalancedService, allocator: Allocator, ask: Request, desired: tuple[str, ...], events: list[Event],
+    service: BalancedService, allocator: Allocator, ask: Request, desired: tuple[str, ...],
+    events: list[Event],
 ) -> tuple[str, ...]:
-    """What the service keeps of its status (or of what it was given last); empty when it must get new addresses."""
+    """What the service keeps of its status (or of what it was given last); empty when it must get new
+    addresses.
+    """
     held = allocator.held(service.key)
-    # Another controller may have written over the status: what we gave stands, or two would drive the address about.
+    # Another controller may have written over the status: what we gave stands, or two would drive the address
+    # about.
     overwritten = service.foreign_hostname or not all(allocator.owns(address) for address in service.ingress)
     current = held if held and overwritten else service.ingress or held
     have = {family(address) for address in current}
@@ -146,11 +158,11 @@ def _kept(
     try:
         allocator.assign(ask, current)
     except AllocationError as error:
-        events.append(Event("Normal", "ClearAssignment", f'current IP for "{service.key}" not allowed by config, '
-                            f"will attempt for new IP assignment: {error}"))
+        events.append(Event("Normal", "ClearAssignment", f'current IP for "{service.key}" not allowed by '
+                            f"config, will attempt for new IP assignment: {error}"))
         allocator.release(service.key)
         return ()
-    pool = annotations.read(service, annotations.POOL)
+    pool = inputs.read(service, inputs.POOL)
     other_pool = pool != "" and allocator.pool(service.key) != pool
     if other_pool or (desired and set(desired) != set(current)):
         allocator.release(service.key)
@@ -161,13 +173,15 @@ def _kept(
 def _with_second_family(
     service: BalancedService, allocator: Allocator, ask: Request, kept: tuple[str, ...], events: list[Event],
 ) -> tuple[str, ...]:
-    """Under PreferDualStack a service with one address gets the other family's too, once its pool can give it."""
+    """Under PreferDualStack a service with one address gets the other family's too, once its pool can give
+    it.
+    """
     if len(kept) != 1 or not ask.dual_preferred or len(ask.families) < 2:
         return kept
     both = allocator.add_family(ask)
     if both is None:
-        events.append(Event("Normal", "AdditionalAssignFailed", "cannot assign additional IP in PreferDualStack: "
-                            f'no available IPs in pool "{allocator.pool(service.key)}"'))
+        events.append(Event("Normal", "AdditionalAssignFailed", "cannot assign additional IP in "
+                            f'PreferDualStack: no available IPs in pool "{allocator.pool(service.key)}"'))
         return kept
     events.append(Event("Normal", "IPAllocated", f'Assigned additional IP "{both[-1]}"'))
     return both
@@ -176,7 +190,7 @@ def _with_second_family(
 def _new(
     service: BalancedService, allocator: Allocator, ask: Request, desired: tuple[str, ...],
 ) -> tuple[str, ...]:
-    pool = annotations.read(service, annotations.POOL)
+    pool = inputs.read(service, inputs.POOL)
     if not desired:
         return allocator.allocate_from(ask, pool) if pool else allocator.allocate(ask)
     if {family(address) for address in desired} != set(ask.families):
@@ -185,8 +199,8 @@ def _new(
     allocator.assign(ask, desired)
     if pool and allocator.pool(service.key) != pool:
         allocator.release(service.key)
-        raise AllocationError(f"requested loadBalancer IP(s) {_quoted(desired)} is not compatible with requested "
-                              f"address pool {pool}")
+        raise AllocationError(f"requested loadBalancer IP(s) {_quoted(desired)} is not compatible with "
+                              f"requested address pool {pool}")
     return desired
 
 

@@ -1,7 +1,9 @@
 """Who announces an address: the candidates, and their order. Pure.
 
-The order is MetalLB's: rendezvous hashing by SHA-256 over ``node#address``, where the address is the first one of
-the service as text. So with the same nodes and addresses the same node announces as under MetalLB, and the loss of
+The order is MetalLB's: rendezvous hashing by SHA-256 over ``node#address``, where the address is the first
+one of
+the service as text. So with the same nodes and addresses the same node announces as under MetalLB, and the
+loss of
 a node moves only the addresses it had.
 """
 
@@ -34,7 +36,8 @@ def candidates(
 ) -> list[str]:
     """Nodes that may announce a service: nobody without a usable endpoint or without an advertisement.
 
-    With externalTrafficPolicy Local only nodes with a usable endpoint, as others would drop the traffic. Not-ready
+    With externalTrafficPolicy Local only nodes with a usable endpoint, as others would drop the traffic.
+    Not-ready
     and cordoned nodes stay: whether a node can announce is seen by heartbeats, not by the API.
     """
     usable = {endpoint.node for endpoint in endpoints if endpoint.usable}
@@ -53,7 +56,9 @@ def _selects(advert: L2Advertisement, labels: Mapping[str, str]) -> bool:
 
 
 def interfaces(adverts: Sequence[L2Advertisement]) -> frozenset[str] | None:
-    """Interfaces to announce on: the union of the lists, or None for every one (an advertisement without a list)."""
+    """Interfaces to announce on: the union of the lists, or None for every one (an advertisement without a
+    list).
+    """
     if any(not advert.interfaces for advert in adverts):
         return None
     return frozenset(name for advert in adverts for name in advert.interfaces)

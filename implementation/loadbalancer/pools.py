@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
+from itertools import pairwise
 
 import msgspec
 
@@ -28,7 +29,8 @@ class Configuration(msgspec.Struct, frozen=True):
         return [
             advert for advert in self.l2
             if _covers(advert, pool.name, labels)
-            and (not advert.service_selectors or any(s.accepts(service_labels) for s in advert.service_selectors))
+            and (not advert.service_selectors
+                 or any(selector.accepts(service_labels) for selector in advert.service_selectors))
         ]
 
 
@@ -57,7 +59,7 @@ def configuration(
 
 def _check_overlap(pools: Sequence[Pool]) -> None:
     owned = sorted((span, pool.name) for pool in pools for span in pool.ranges)
-    for (span, name), (following, other) in zip(owned, owned[1:], strict=False):
+    for (span, name), (following, other) in pairwise(owned):
         if span.overlaps(following):
             whose = f"pool {name}" if name == other else f"pools {name} and {other}"
             raise ObjectError(f"{whose}: {span} and {following} overlap; an address may be in one range only")
@@ -75,8 +77,11 @@ def confuses(address: str) -> bool:
     return family(address) == 4 and int(IPv4Address(address)) & 0xFF in (0, 0xFF)
 
 
-def admits(pool: Pool, namespace: str, namespace_labels: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Whether the pool's serviceAllocation lets this service in; without one, or with an empty one, all are let in.
+def admits(
+    pool: Pool, namespace: str, namespace_labels: Mapping[str, str], labels: Mapping[str, str],
+) -> bool:
+    """Whether the pool's serviceAllocation lets this service in; without one, or with an empty one, all are
+    let in.
 
     Namespaces and service selectors must both hold where both are given; within a list any one is enough.
     """

@@ -14,9 +14,11 @@ EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
 class BalancedService(msgspec.Struct, frozen=True):
-    """A Service with what allocation and announcement look at; ``ingress`` holds the status' addresses in order.
+    """A Service with what allocation and announcement look at; ``ingress`` holds the status' addresses in
+    order.
 
-    ``foreign_hostname`` is true when an ingress entry is a host name, which only another load balancer writes.
+    ``foreign_hostname`` is true when an ingress entry is a host name, which only another load balancer
+    writes.
     """
 
     namespace: str
@@ -148,14 +150,18 @@ def parse_balanced(raw: bytes | msgspec.Raw) -> BalancedService:
         requested_ip=spec.load_balancer_ip or "",
         external_local=spec.external_traffic_policy == "Local",
         selector=_sorted(spec.selector),
-        ports=tuple((fields.protocol(p.protocol, "spec.ports.protocol"), fields.port_number(p.port, "spec.ports.port"))
-                    for p in spec.ports or ()),
+        ports=tuple(_port(port) for port in spec.ports or ()),
         labels=_sorted(meta.labels),
         annotations=_sorted(meta.annotations),
         ingress=addresses,
         foreign_hostname=hostname,
         deleting=meta.deletion_timestamp is not None,
     )
+
+
+def _port(raw: _RawPort) -> tuple[str, int]:
+    protocol = fields.protocol(raw.protocol, "spec.ports.protocol")
+    return protocol, fields.port_number(raw.port, "spec.ports.port")
 
 
 def _sorted(mapping: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
@@ -186,7 +192,7 @@ def parse_balanced_node(raw: bytes | msgspec.Raw) -> BalancedNode:
     unavailable = any(c.type == "NetworkUnavailable" and c.status == "True" for c in status.conditions or ())
     return BalancedNode(
         name=fields.object_name(found.metadata.name, "metadata.name"),
-        address=next((a for a in (fields.address(i, "status.addresses") for i in internal) if ":" not in a), ""),
+        address=next((fields.address(a, "status.addresses") for a in internal if ":" not in a), ""),
         labels=_sorted(labels),
         excluded=unavailable or EXCLUDE_LABEL in labels,
     )

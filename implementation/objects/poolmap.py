@@ -5,7 +5,7 @@ Read strictly, as MetalLB read it: an unknown key is an error, so a misspelt one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,9 @@ from implementation.objects.pools import L2Advertisement, Pool, address_range
 
 _TOP = ("peers", "address-pools", "bgp-communities", "bfd-profiles")
 _POOL = ("name", "protocol", "addresses", "avoid-buggy-ips", "auto-assign", "bgp-advertisements")
+_BROKEN_YAML = (
+    yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError, LookupError, AttributeError,
+)
 _DEPTH = 1000  # nested brackets in one text; PyYAML recurses once for each
 
 
@@ -35,7 +38,8 @@ _decoder = msgspec.json.Decoder(_RawConfigMap)
 
 
 def parse_config_map(raw: bytes | msgspec.Raw) -> Legacy:
-    """The configuration in this ConfigMap; ObjectError with one sentence where it is not usable as a whole."""
+    """The configuration in this ConfigMap; ObjectError with one sentence where it is not usable as a whole.
+    """
     try:
         data = _decoder.decode(raw).data or {}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -49,12 +53,13 @@ def parse_legacy(text: str) -> Legacy:
     """The configuration in this YAML text (MetalLB v0.9 to v0.12); total like all parsers of outside text."""
     try:
         if text.count("[") + text.count("{") > _DEPTH:
-            raise ObjectError(f"the configuration opens more than {_DEPTH} brackets; it is not a pool configuration")
+            raise ObjectError(f"the configuration opens more than {_DEPTH} brackets; it is none of pools")
         found = yaml.safe_load(text)
     except ObjectError:
         raise
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError, LookupError, AttributeError) as error:
-        # PyYAML lets errors of its own constructors through for odd tags and dates; to the user all are one thing.
+    except _BROKEN_YAML as error:
+        # PyYAML lets errors of its own constructors through for odd tags and dates; to the user all are one
+        # thing.
         raise ObjectError(f"the configuration is not YAML: {_one_line(error)}") from None
     top = _mapping({} if found is None else found, "the configuration", _TOP)
     pools: list[Pool] = []
@@ -93,7 +98,7 @@ def _pool(raw: object, where: str) -> tuple[Pool, bool]:
 
 def _mapping(value: object, where: str, allowed: tuple[str, ...]) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ObjectError(f"{where} is {_kind(value)}, but must be a mapping with the keys {', '.join(allowed)}")
+        raise ObjectError(f"{where} is {_kind(value)}, but must be a mapping of {', '.join(allowed)}")
     for key in value:
         if key not in allowed:
             raise ObjectError(f"{where} has the unknown key {shown(key)}; allowed are {', '.join(allowed)}")
@@ -118,7 +123,7 @@ def _flag(found: Mapping[str, Any], key: str, default: bool, where: str) -> bool
 
 
 def _kind(value: object) -> str:
-    names: dict[Callable[..., object], str] = {str: "a text", list: "a list", dict: "a mapping", bool: "a flag"}
+    names: dict[type, str] = {str: "a text", list: "a list", dict: "a mapping", bool: "a flag"}
     return names.get(type(value), f"of type {type(value).__name__}")
 
 

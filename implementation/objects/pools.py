@@ -13,6 +13,9 @@ from implementation.objects.selector import RawSelector, Selector, selectors
 from implementation.objects.service import RawMeta
 
 
+_EXPECTED = "is not a range such as 192.168.2.200-192.168.2.225 or 10.0.0.0/24"
+
+
 class AddressRange(msgspec.Struct, frozen=True, order=True):
     """Addresses from ``first`` to ``last``, both included, as numbers of family 4 or 6."""
 
@@ -73,7 +76,7 @@ class L2Advertisement(msgspec.Struct, frozen=True):
 def address_range(value: object, field: str) -> AddressRange:
     """The range written as ``10.0.0.0/24`` or ``10.0.0.1-10.0.0.9`` (blanks around the dash are allowed)."""
     if not isinstance(value, str) or "%" in value:
-        raise ObjectError(f"{field} {shown(value)} is not a range such as 192.168.2.200-192.168.2.225 or 10.0.0.0/24")
+        raise ObjectError(f"{field} {shown(value)} {_EXPECTED}")
     first, dash, last = (part.strip() for part in value.partition("-"))
     try:
         if not dash:
@@ -83,8 +86,7 @@ def address_range(value: object, field: str) -> AddressRange:
             return AddressRange(net.version, int(net.network_address), int(net.broadcast_address))
         start, end = ip_address(first), ip_address(last)
     except ValueError:
-        raise ObjectError(
-            f"{field} {shown(value)} is not a range such as 192.168.2.200-192.168.2.225 or 10.0.0.0/24") from None
+        raise ObjectError(f"{field} {shown(value)} {_EXPECTED}") from None
     if start.version != end.version:
         raise ObjectError(f"{field} {shown(value)} mixes IPv4 and IPv6; both ends must be of one family")
     if int(start) > int(end):

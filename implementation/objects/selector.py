@@ -71,7 +71,8 @@ def _expression(raw: RawExpression, field: str) -> Expression:
     if not raw.key:
         raise ObjectError(f"{field}.key is empty; it must name a label")
     if raw.operator not in _SET + _PRESENCE:
-        raise ObjectError(f"{field}.operator {shown(raw.operator)} is not one of In, NotIn, Exists, DoesNotExist")
+        allowed = ", ".join(_SET + _PRESENCE)
+        raise ObjectError(f"{field}.operator {shown(raw.operator)} is not one of {allowed}")
     values = tuple(raw.values or ())
     if bool(values) != (raw.operator in _SET):
         wanted = "at least one value" if raw.operator in _SET else "no values"

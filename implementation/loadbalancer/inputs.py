@@ -1,4 +1,6 @@
-"""The annotations a user or the controller writes on a Service; MetalLB's names, the old prefix still read. Pure."""
+"""The annotations a user or the controller writes on a Service; MetalLB's names, the old prefix still read.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def deprecated(service: BalancedService) -> list[str]:
 def requested_addresses(service: BalancedService) -> tuple[str, ...]:
     """The addresses asked for by annotation or spec.loadBalancerIP, in canonical spelling.
 
-    Raises ObjectError with MetalLB's words: for both ways at once, for what is no address, for two of one family.
+    Raises ObjectError with MetalLB's words: for both ways at once, for what is no address, for two of one
+    family.
     """
     text = read(service, ADDRESSES)
     if text and service.requested_ip:
