@@ -1,8 +1,8 @@
 """The program inside every vantage: it answers probes (echo) and sends them (prober).
 
-One file, standard library, any Python >= 3.8. It knows its own name and nonce and nothing else: never what is
-expected, nor of whom. Commands come as HTTP with the token of the run to the control port; what it saw goes back
-as plain JSON and is judged elsewhere.
+One file, standard library, any Python >= 3.8. It knows its own name and nonce and nothing else: never what
+is expected, nor of whom. Commands come as HTTP with the token of the run to the control port; what it saw
+goes back as plain JSON and is judged elsewhere.
 
     agent.py --control PORT --token T --name N --nonce X [--echo tcp:80] [--echo udp:80] [--delay-ready]
 """
