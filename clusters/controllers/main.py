@@ -1,0 +1,61 @@
+"""The controllers' process: from what the API holds to the pods and slices that follow from it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+from collections.abc import Sequence
+
+from clusters.client import Client, KubeconfigError
+from clusters.controllers.placement import Garbage, Nodes, Scheduler
+from clusters.controllers.runtime import say
+from clusters.controllers.services import Services
+from clusters.controllers.workloads import Workloads
+from clusters.controllers.world import World
+
+
+async def run(client: Client, *, seed: bool = False) -> None:
+    """Run all controllers on ``client`` until cancelled; ``seed`` gives the post's pods their places."""
+    world = World(client)
+    workloads, services = Workloads(world), Services(world)
+    workers = [
+        workloads.deployments, workloads.replicasets, services.worker, Scheduler(world, seed=seed).worker,
+        Nodes(world).worker, Garbage(world).worker,
+    ]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for plural in world.caches:
+                group.create_task(world.watch(plural))
+    finally:
+        for worker in workers:
+            await worker.close()
+
+
+async def _until_signal(kubeconfig: str, *, seed: bool) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Client.from_kubeconfig(kubeconfig) as client:
+        running = asyncio.create_task(run(client, seed=seed))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if running.done():
+            running.result()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def main(args: Sequence[str]) -> int:
+    """Run until SIGTERM or SIGINT: 0 then, 2 when the kubeconfig cannot be used."""
+    parser = argparse.ArgumentParser(prog="controllers", description=__doc__)
+    parser.add_argument("--kubeconfig", required=True, help="how to reach the API server")
+    parser.add_argument("--seed", action="store_true", help="place the seed post's pods as the post shows")
+    options = parser.parse_args(args)
+    try:
+        asyncio.run(_until_signal(options.kubeconfig, seed=options.seed))
+    except KubeconfigError as error:
+        say(str(error))
+        return 2
+    return 0

@@ -1,0 +1,36 @@
+"""What a node's state means for its pods. Pure.
+
+Rules: the node life-cycle controller marks the pods of a node that is not ready as not ready (so they leave
+the ready endpoints), and the pod garbage collector removes the pods of a node that is no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from clusters.controllers.pods import condition, is_ready, is_true, stamp_of
+
+Object = dict[str, Any]
+
+
+def pods_to_unready(node: Object, pods: Sequence[Object]) -> list[Object]:
+    """The ready pods of a node that says of itself that it is not ready."""
+    name = node["metadata"]["name"]
+    if condition(node, "Ready") is None or is_true(node, "Ready"):
+        return []
+    return [pod for pod in pods if (pod.get("spec") or {}).get("nodeName") == name and is_ready(pod)]
+
+
+def unready_status(pod: Object, now: float) -> Object:
+    """The status patch that takes the pod's readiness away; ``now`` is seconds since 1970."""
+    conditions = [
+        c if c.get("type") != "Ready" else
+        c | {"status": "False", "reason": "NodeNotReady", "lastTransitionTime": stamp_of(now)}
+        for c in (pod.get("status") or {}).get("conditions") or ()]
+    return {"status": {"conditions": conditions}}
+
+
+def pods_without_node(name: str, pods: Sequence[Object]) -> list[Object]:
+    """The pods bound to a node that does not exist any more."""
+    return [pod for pod in pods if (pod.get("spec") or {}).get("nodeName") == name]

@@ -1,0 +1,190 @@
+"""Carries out what ``scheduler.py``, ``nodes.py`` and ``garbage.py`` decide."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from clusters.client import ApiError, NotFound
+from clusters.controllers import garbage, nodes, scheduler
+from clusters.controllers.cache import Change, Key, key_of, owner_uids
+from clusters.controllers.pods import condition, is_active, is_ready, is_true, seconds_of, stamp_of
+from clusters.controllers.runtime import Worker
+from clusters.controllers.world import KINDS, World, collection, path_of
+
+Object = dict[str, Any]
+
+
+class Scheduler:
+    """Binds pods that have no node."""
+
+    def __init__(self, world: World, *, seed: bool) -> None:
+        self.world, self.seed = world, seed
+        self.worker = Worker("scheduler", self._place)
+        self._assumed: dict[str, str] = {}  # pod uid → node, until the pod's own event says so
+        world.listen(self._changed)
+
+    def _changed(self, plural: str, change: Change) -> None:
+        freed = change.new is None or not is_active(change.new)
+        if plural == "nodes" or (plural == "pods" and (freed or scheduler.is_waiting(change.any))):
+            self.worker.add("pods")
+
+    async def _place(self, _: str) -> None:
+        everything = list(self.world.caches["pods"])
+        placed = {pod["metadata"]["uid"] for pod in everything if (pod.get("spec") or {}).get("nodeName")}
+        living = {pod["metadata"]["uid"] for pod in everything}
+        self._assumed = {uid: node for uid, node in self._assumed.items() if uid in living - placed}
+        pods = {pod["metadata"]["uid"]: self._as_assumed(pod) for pod in everything}
+        order = sorted(self.world.caches["nodes"], key=lambda node: str(node["metadata"]["name"]))
+        waiting = [pod for pod in pods.values() if scheduler.is_waiting(pod)]
+        waiting.sort(key=lambda pod: (seconds_of(pod["metadata"].get("creationTimestamp")),
+                                      int(pod["metadata"].get("resourceVersion") or 0)))
+        work = []
+        for pod in waiting:
+            found = scheduler.choose(pod, order, list(pods.values()), seed=self.seed)
+            if found.node:
+                uid = pod["metadata"]["uid"]
+                self._assumed[uid] = found.node
+                pods[uid] = self._as_assumed(pod)
+                work.append(self._bind(pod, found.node))
+            elif (condition(pod, "PodScheduled") or {}).get("message") != found.message:
+                work.append(self._refuse(pod, found.message))
+        for result in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    def _as_assumed(self, pod: Object) -> Object:
+        node = self._assumed.get(pod["metadata"]["uid"])
+        return pod if node is None else pod | {"spec": pod["spec"] | {"nodeName": node}}
+
+    async def _bind(self, pod: Object, node: str) -> None:
+        meta = pod["metadata"]
+        binding = {
+            "apiVersion": "v1", "kind": "Binding",
+            "metadata": {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        try:
+            await self.world.client.create(f"{path_of('pods', pod)}/binding", binding)
+        except ApiError as error:
+            self._assumed.pop(meta["uid"], None)
+            if not isinstance(error, NotFound):  # a pod deleted meanwhile needs no node
+                raise
+
+    async def _refuse(self, pod: Object, message: str) -> None:
+        status = dict(pod.get("status") or {})
+        rest = [c for c in status.get("conditions") or () if c.get("type") != "PodScheduled"]
+        status["conditions"] = [*rest, {
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+            "lastTransitionTime": stamp_of(time.time()),
+        }]
+        await self.world.set_status("pods", pod, status)
+
+
+class Nodes:
+    """Takes readiness from pods of nodes that are not ready, and removes pods of nodes that are no more."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.worker = Worker("node", self._node)
+        self._gone: set[str] = set()
+        world.listen(self._changed)
+
+    def _changed(self, plural: str, change: Change) -> None:
+        if plural == "nodes":
+            name = change.any["metadata"]["name"]
+            (self._gone.add if change.new is None else self._gone.discard)(name)
+            self.worker.add(name)
+        elif plural == "pods" and change.new and is_ready(change.new):
+            name = (change.new.get("spec") or {}).get("nodeName", "")
+            node = self.world.caches["nodes"].get(("", name))
+            if node and not is_true(node, "Ready"):
+                self.worker.add(name)
+
+    async def _node(self, name: str) -> None:
+        pods = list(self.world.caches["pods"])
+        node = self.world.caches["nodes"].get(("", name))
+        if node is not None:
+            for pod in nodes.pods_to_unready(node, pods):
+                status = (pod.get("status") or {}) | nodes.unready_status(pod, time.time())["status"]
+                await self.world.set_status("pods", pod, status)
+        elif name in self._gone:
+            for pod in nodes.pods_without_node(name, pods):
+                await self.world.delete("pods", pod, grace=0)
+
+
+class Garbage:
+    """Deletes what lost its owner."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.worker = Worker("garbage", self._item)
+        world.listen(self._changed)
+
+    def _changed(self, plural: str, change: Change) -> None:
+        item = change.any
+        if change.new is None:
+            for kind, cache in self.world.caches.items():
+                for dependent in cache.owned_by(item["metadata"].get("uid", "")):
+                    self.worker.add((kind, *key_of(dependent)))
+            self._wake_owners(item)
+            return
+        finalizers = item["metadata"].get("finalizers") or ()
+        if item["metadata"].get("deletionTimestamp") and (
+                garbage.FOREGROUND in finalizers or garbage.ORPHAN in finalizers):
+            self.worker.add((plural, *key_of(item)))
+        if change.old is None and any(not self._held(uid) for uid in owner_uids(item)):
+            self.worker.add((plural, *key_of(item)))
+        if change.old is not None and owner_uids(change.old) != owner_uids(item):
+            self._wake_owners(change.old)
+
+    def _wake_owners(self, item: Object) -> None:
+        """An owner that waits for its dependents looks again when one has left."""
+        for ref in item["metadata"].get("ownerReferences") or ():
+            plural = KINDS.get(ref.get("kind", ""))
+            namespace = item["metadata"].get("namespace") or ""
+            owner = self.world.caches[plural].get((namespace, ref["name"])) if plural else None
+            if plural and owner and owner["metadata"].get("deletionTimestamp"):
+                self.worker.add((plural, namespace, ref["name"]))
+
+    def _held(self, uid: str) -> bool:
+        return any(cache.has(uid) for cache in self.world.caches.values())
+
+    async def _item(self, key: tuple[str, str, str]) -> None:
+        plural, place = key[0], (key[1], key[2])
+        item = self.world.caches[plural].get(place)
+        if item is None:
+            return
+        uid = item["metadata"].get("uid", "")
+        dependents = [(kind, d) for kind, cache in self.world.caches.items() for d in cache.owned_by(uid)]
+        plan = garbage.plan(item, await self._gone(item, place), [d for _, d in dependents])
+        if plan.delete:
+            await self.world.delete(plural, item)
+        if plan.owners is not None:
+            await self.world.patch(plural, item, {"metadata": {"ownerReferences": plan.owners}})
+        for kind, dependent in dependents:
+            if any(dependent is other for other in plan.delete_dependents):
+                await self.world.delete(kind, dependent)
+            if any(dependent is other for other in plan.orphan_dependents):
+                kept = garbage.without_owner(dependent, uid)
+                await self.world.patch(kind, dependent, {"metadata": {"ownerReferences": kept}})
+        if plan.finalizers is not None:
+            await self.world.patch(plural, item, {"metadata": {"finalizers": plan.finalizers}})
+
+    async def _gone(self, item: Object, place: Key) -> set[str]:
+        """The owners that exist no more, each asked for at the server before anything is deleted for it."""
+        found = set()
+        for ref in item["metadata"].get("ownerReferences") or ():
+            plural = KINDS.get(ref.get("kind", ""))
+            if plural is None or self._held(ref["uid"]):
+                continue
+            namespace = "" if plural == "nodes" else place[0]
+            try:
+                held = await self.world.client.get(f"{collection(plural, namespace)}/{ref['name']}")
+                if held["metadata"].get("uid") == ref["uid"]:
+                    continue
+            except NotFound:
+                pass
+            found.add(ref["uid"])
+        return found
