@@ -1,0 +1,267 @@
+"""The operations on objects: create, update, patch, delete, with every rule between request and store. Pure.
+
+No input or output: the clock and the random numbers are handed in. Each operation happens whole or, by
+``Refused``, not at all.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from clusters.apiserver import admission
+from clusters.apiserver.deletion import Deleter, DeleteOptions
+from clusters.apiserver.metadata import generated_name
+from clusters.apiserver.patch import json_patch, merge, strategic
+from clusters.apiserver.resources import RESOURCES, Resource, find
+from clusters.apiserver.service_allocation import Allocator
+from clusters.apiserver.shapes import shaped
+from clusters.apiserver.status import (
+    FieldError,
+    Refused,
+    already_exists,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid,
+    invalid_object,
+    not_found,
+    stale,
+    unsupported_media,
+)
+from clusters.apiserver.store import Entry, Key, Object, Store, encode_body
+
+MERGE, STRATEGIC, JSON_PATCH = (
+    "application/merge-patch+json", "application/strategic-merge-patch+json", "application/json-patch+json")
+PATCHES = (JSON_PATCH, MERGE, STRATEGIC)
+_NAMESPACES = find("", "v1", "namespaces")
+_ATTEMPTS = 8  # at a free generated name, as many as Kubernetes makes
+
+
+def timestamp(seconds: float) -> str:
+    """A time as objects carry it: RFC 3339, UTC, whole seconds."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Registry:
+    """The objects of one cluster and the rules they live by. ``now`` gives seconds since 1970."""
+
+    def __init__(self, store: Store, allocator: Allocator, now: Callable[[], float],
+                 rng: random.Random | None = None) -> None:
+        self.store, self.allocator, self._now = store, allocator, now
+        self._rng = rng or random.Random()
+        self._deleter = Deleter(store, self._forget, lambda: timestamp(now()))
+
+    def get(self, resource: Resource, key: Key) -> Entry:
+        """The object. Refused 404."""
+        entry = self.store.get(resource, key)
+        if entry is None:
+            raise not_found(resource, key[1])
+        return entry
+
+    def create(self, resource: Resource, namespace: str, value: Any, dry_run: bool = False) -> Entry:
+        """Makes an object from decoded JSON. Refused: 400, 403, 404, 409, 422."""
+        obj, _ = shaped(resource, value)
+        metadata = obj["metadata"]
+        self._settle_namespace(resource, namespace, metadata)
+        if metadata.get("resourceVersion"):
+            raise Refused(500, "", "resourceVersion should not be set on objects to be created")
+        self._check_namespace(resource, namespace, metadata.get("name", ""))
+        self._settle_name(resource, namespace, metadata)
+        admission.set_defaults(obj)
+        metadata["uid"] = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+        metadata["creationTimestamp"] = timestamp(self._now())
+        key = (namespace, metadata.get("name", ""))
+        deal = None
+        if resource.kind == "Service":
+            deal = self.allocator.create("/".join(key), obj["spec"], dry_run)
+        try:
+            admission.prepare_create(resource, obj)
+            self._refuse_if(resource, key[1], admission.create_errors(resource, obj))
+            if self.store.get(resource, key) is not None:
+                raise already_exists(resource, key[1])
+        except Refused:
+            if deal:
+                deal.revert()
+            raise
+        if deal:
+            deal.commit()
+        return self._write(resource, key, obj, dry_run)
+
+    def _settle_namespace(self, resource: Resource, namespace: str, metadata: Object) -> None:
+        if not resource.namespaced:
+            metadata.pop("namespace", None)
+        elif metadata.setdefault("namespace", namespace) != namespace:
+            if metadata["namespace"]:
+                raise bad_request("the namespace of the provided object does not match the namespace sent on the "
+                                  "request")
+            metadata["namespace"] = namespace
+
+    def _settle_name(self, resource: Resource, namespace: str, metadata: Object) -> None:
+        base = metadata.get("generateName")
+        if metadata.get("name") or not base:
+            return
+        for _ in range(_ATTEMPTS):
+            metadata["name"] = generated_name(base, self._rng)
+            if self.store.get(resource, (namespace, metadata["name"])) is None:
+                return
+
+    def _check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
+        if not resource.namespaced or _NAMESPACES is None:
+            return
+        home = self.store.get(_NAMESPACES, ("", namespace))
+        if home is None:
+            raise not_found(_NAMESPACES, namespace)
+        if "deletionTimestamp" in home.object["metadata"]:
+            raise forbidden(resource, name, f"unable to create new content in namespace {namespace} because it is "
+                                            "being terminated", [
+                {"reason": "NamespaceTerminating", "message": f"namespace {namespace} is being terminated",
+                 "field": "metadata.namespace"}])
+
+    def _refuse_if(self, resource: Resource, name: str, wrong: Sequence[FieldError]) -> None:
+        if wrong:
+            raise invalid_object(resource, name, wrong)
+
+    def update(self, resource: Resource, key: Key, value: Any, subresource: str = "",
+               dry_run: bool = False) -> tuple[Entry, bool]:
+        """Replaces an object, or its status; gives it and whether it was created. Refused: 400, 404, 409, 422."""
+        new, _ = shaped(resource, value)
+        metadata = new["metadata"]
+        if metadata.get("name", key[1]) != key[1]:
+            raise bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL "
+                              f"({key[1]})")
+        metadata["name"] = key[1]
+        self._settle_namespace(resource, key[0], metadata)
+        entry = self.store.get(resource, key)
+        if entry is None:
+            if resource.create_on_update and not subresource and not metadata.get("uid"):
+                metadata.pop("resourceVersion", None)
+                return self.create(resource, key[0], value | {"metadata": metadata}, dry_run), True
+            raise not_found(resource, key[1])
+        self._check_identity(resource, key, metadata, entry)
+        return self._replace(resource, key, new, entry, subresource, dry_run), False
+
+    def _check_identity(self, resource: Resource, key: Key, metadata: Object, entry: Entry) -> None:
+        uid, version = metadata.get("uid", ""), metadata.get("resourceVersion", "")
+        have = entry.object["metadata"]["uid"]
+        if uid and uid != have:
+            raise conflict(resource, key[1], "StorageError: invalid object, Code: 4, Key: "
+                           f"/registry/{resource.plural}/{'/'.join(filter(None, key))}, ResourceVersion: 0, "
+                           f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: "
+                           f"{have}")
+        if version and version != "0":
+            if version != str(entry.version):
+                raise stale(resource, key[1])
+        elif resource.needs_version:
+            raise invalid_object(resource, key[1], [
+                invalid("metadata.resourceVersion", 0, "must be specified for an update")])
+
+    def _replace(self, resource: Resource, key: Key, new: Object, entry: Entry, subresource: str,
+                 dry_run: bool) -> Entry:
+        old = entry.object
+        deal = None
+        if subresource == "status":
+            new = admission.prepare_status_update(resource, new, old)
+            admission.set_defaults(new)
+        else:
+            admission.set_defaults(new)
+            if resource.kind == "Service":
+                deal = self.allocator.update("/".join(key), new["spec"], old["spec"], dry_run)
+            admission.prepare_update(resource, new, old)
+        wrong = admission.update_errors(resource, new, old)
+        if wrong:
+            if deal:
+                deal.revert()
+            raise invalid_object(resource, key[1], wrong)
+        if deal:
+            deal.commit()
+        new["metadata"]["resourceVersion"] = str(entry.version)
+        body = encode_body(new)
+        if body == entry.body:
+            return entry  # as Kubernetes: a change that changes nothing is no event
+        if not dry_run and _is_released(new, old):
+            return self._deleter.remove(resource, key, new)
+        return self._write(resource, key, new, dry_run)
+
+    def patch(self, resource: Resource, key: Key, kind: str, patch: Any, subresource: str = "",
+              dry_run: bool = False) -> Entry:
+        """Changes an object by a difference of one of ``PATCHES``. Refused: 400, 404, 409, 415, 422."""
+        entry = self.get(resource, key)
+        current = thaw(resource, entry)
+        if kind == MERGE:
+            changed = merge(current, _a_map(patch))
+        elif kind == STRATEGIC:
+            changed = strategic(resource.kind, current, _a_map(patch))
+        elif kind == JSON_PATCH:
+            changed = json_patch(current, patch)
+        else:
+            raise unsupported_media(PATCHES)
+        if isinstance(changed, dict) and isinstance(changed.get("metadata"), dict):
+            changed["metadata"] = {**changed["metadata"]}
+        return self.update(resource, key, changed, subresource, dry_run)[0]
+
+    def delete(self, resource: Resource, key: Key, options: DeleteOptions) -> tuple[Entry, bool]:
+        """Deletes an object, or begins to; gives it as it was last and whether it is gone. Refused: 403, 404, 409."""
+        return self._deleter.delete(resource, key, options)
+
+    def bind(self, resource: Resource, key: Key, node: str) -> None:
+        """Gives a pod its node, once. Refused: 404, 409."""
+        entry = self.get(resource, key)
+        pod = thaw(resource, entry)
+        if pod["spec"].get("nodeName"):
+            raise Refused(409, "Conflict", f'Operation cannot be fulfilled on pods/binding "{key[1]}": pod {key[1]} is '
+                          f'already assigned to node "{pod["spec"]["nodeName"]}"',
+                          {"name": key[1], "kind": "pods/binding"})
+        pod["spec"]["nodeName"] = node
+        conditions = pod.setdefault("status", {}).setdefault("conditions", [])
+        conditions[:] = [c for c in conditions if c.get("type") != "PodScheduled"]
+        conditions.append({"type": "PodScheduled", "status": "True", "lastProbeTime": None,
+                           "lastTransitionTime": timestamp(self._now())})
+        pod["metadata"]["generation"] = pod["metadata"].get("generation", 0) + 1
+        self._write(resource, key, pod, False)
+
+    def _write(self, resource: Resource, key: Key, obj: Object, dry_run: bool) -> Entry:
+        if dry_run:
+            return Entry(obj, encode_body(obj), 0)
+        entry = self.store.put(resource, key, obj)
+        self._deleter.note_owners(resource, key, obj)
+        return entry
+
+    def _forget(self, resource: Resource, key: Key, obj: Object) -> None:
+        """What goes with a removed object: a Service's numbers, and the Endpoints of its name."""
+        if resource.kind != "Service":
+            return
+        self.allocator.release(obj["spec"])
+        endpoints = find("", "v1", "endpoints")
+        if endpoints is not None and self.store.get(endpoints, key) is not None:
+            self.store.remove(endpoints, key)
+
+
+def thaw(resource: Resource, entry: Entry) -> Object:
+    """A copy of a stored object that may be changed."""
+    fields: Object = msgspec.json.decode(entry.body)
+    return {"kind": resource.kind, "apiVersion": resource.api_version, **fields}
+
+
+def _a_map(patch: Any) -> Object:
+    if not isinstance(patch, dict):
+        raise bad_request("json: cannot unmarshal the patch into Go value of type map[string]interface {}: a JSON "
+                          "object was expected")
+    return patch
+
+
+def _is_released(new: Object, old: Object) -> bool:
+    """True when an object waiting for deletion lost its last finalizer."""
+    metadata = old["metadata"]
+    return ("deletionTimestamp" in metadata and not new["metadata"].get("finalizers")
+            and not metadata.get("deletionGracePeriodSeconds"))
+
+
+def standard_store(history: int) -> Store:
+    """An empty store of all kinds this server knows."""
+    return Store(RESOURCES, history)

@@ -1,0 +1,286 @@
+"""Gives Services their addresses and node ports, keeps and releases them. Pure; words as Kubernetes 1.36.
+
+Order of the steps and every refusal: ``pkg/registry/core/service/storage/alloc.go``. Allocation comes before
+validation there, so a Service wrong in both ways is told of the allocation first.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from clusters.apiserver import service_fields as fields
+from clusters.apiserver.allocation import (
+    IP_ALLOCATED,
+    IP_ELSEWHERE,
+    PORT_ALLOCATED,
+    Full,
+    Network,
+    Taken,
+    Transaction,
+    address_pool,
+    port_pool,
+)
+from clusters.apiserver.resources import Resource, find
+from clusters.apiserver.service_families import keeps_dual_preference, settle_families
+from clusters.apiserver.service_fields import HEADLESS, Spec
+from clusters.apiserver.status import FieldError, Refused, internal, invalid, invalid_object
+
+SERVICE: Resource = find("", "v1", "services") or Resource("", "v1", "services", "Service")
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """Numbers kept for one Service by name: its address, and node ports by port number."""
+
+    cluster_ip: str = ""
+    node_ports: Mapping[int, int] = field(default_factory=dict)
+
+
+class Allocator:
+    """The Service numbers of one cluster. ``networks``: one or two, of different families, the primary first."""
+
+    def __init__(self, networks: Sequence[Network], ports: tuple[int, int],
+                 reserved: Mapping[str, Reservation] | None = None, rng: random.Random | None = None) -> None:
+        rng = rng or random.Random()
+        self.reserved = dict(reserved or {})
+        kept_ips = [r.cluster_ip for r in self.reserved.values() if r.cluster_ip]
+        self.networks = {f"IPv{network.version}": network for network in networks}
+        self.addresses = {name: address_pool(network, rng, kept_ips) for name, network in self.networks.items()}
+        kept_ports = [port for r in self.reserved.values() for port in r.node_ports.values()]
+        self.ports = port_pool(*ports, rng, kept_ports)
+
+    @property
+    def families(self) -> list[str]:
+        """The cluster's IP families, the primary one first."""
+        return list(self.networks)
+
+    def create(self, key: str, new: Spec, dry_run: bool) -> Transaction:
+        """Completes a new Service's spec; ``key`` is namespace/name. Refused: as Kubernetes refuses it."""
+        name = key.partition("/")[2]
+        self._prefer_reserved(key, new)
+        fields.align_cluster_ips(new, None)
+        self._families(name, new, None)
+        deal = Transaction(dry_run)
+        try:
+            self._take_addresses(name, new, deal)
+            if fields.needs_node_port(new):
+                self._take_new_ports(name, new, deal)
+            if fields.needs_health_check_port(new):
+                self._take_health_check_port(new, deal)
+        except Refused:
+            deal.revert()
+            raise
+        return deal
+
+    def update(self, key: str, new: Spec, old: Spec, dry_run: bool) -> Transaction:
+        """Completes a changed Service's spec and notes what it no longer uses. Refused: as ``create``."""
+        name = key.partition("/")[2]
+        fields.carry_over(new, old)
+        if old["type"] != new["type"]:
+            self._prefer_reserved(key, new)
+        fields.align_cluster_ips(new, old)
+        self._families(name, new, old)
+        deal = Transaction(dry_run)
+        try:
+            self._change_addresses(name, new, old, deal)
+            self._change_ports(name, new, old, deal)
+        except Refused:
+            deal.revert()
+            raise
+        return deal
+
+    def release(self, spec: Spec) -> None:
+        """Gives back everything a deleted Service held."""
+        for address in spec.get("clusterIPs", ()):
+            if address != HEADLESS:
+                self._release_address(address)
+        for port in fields.node_ports(spec):
+            self.ports.release(port)
+        if fields.needs_health_check_port(spec) and "healthCheckNodePort" in spec:
+            self.ports.release(spec["healthCheckNodePort"])
+
+    def _prefer_reserved(self, key: str, new: Spec) -> None:
+        kept = self.reserved.get(key)
+        if kept is None:
+            return
+        pool = self.addresses[self.families[0]]
+        if (kept.cluster_ip and fields.needs_cluster_ip(new) and not new.get("clusterIP") and not new.get("clusterIPs")
+                and int(ipaddress.ip_address(kept.cluster_ip)) not in pool.taken):
+            new["clusterIP"] = kept.cluster_ip
+        if fields.allocates_node_ports(new):
+            for port in new.get("ports", ()):
+                wanted = kept.node_ports.get(port["port"])
+                if wanted and not port.get("nodePort") and wanted not in self.ports.taken:
+                    port["nodePort"] = wanted
+
+    def _families(self, name: str, new: Spec, old: Spec | None) -> None:
+        if wrong := settle_families(new, old, self.families):
+            raise invalid_object(SERVICE, name, wrong)
+
+    def _take_addresses(self, name: str, new: Spec, deal: Transaction) -> None:
+        if new["type"] == "ExternalName" or new.get("clusterIPs", [""])[0] == HEADLESS:
+            return
+        wanted = list(new.get("clusterIPs", ()))
+        for index, family in enumerate(new["ipFamilies"]):
+            if index >= len(wanted):
+                wanted.append("")
+            wanted[index] = self._take_address(name, new, family, wanted[index], deal)
+        new["clusterIPs"], new["clusterIP"] = wanted, wanted[0]
+
+    def _take_address(self, name: str, new: Spec, family: str, wanted: str, deal: Transaction) -> str:
+        pool, network = self.addresses[family], self.networks[family]
+        if not wanted:
+            if deal.dry_run:
+                return str(network.network_address)  # as Kubernetes: a dry run looks for no free one
+            try:
+                number = pool.next()
+            except Full as full:
+                raise internal(f"failed to allocate a serviceIP: {full}") from None
+            deal.note_taken(pool, number)
+            return str(ipaddress.ip_address(number) if network.version == 4 else ipaddress.IPv6Address(number))
+        number = int(ipaddress.ip_address(wanted))
+        why = ""
+        if number not in pool or family != fields.family(wanted):
+            why = IP_ELSEWHERE
+            if deal.dry_run:
+                why = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {network}"
+        elif not deal.dry_run and not pool.take(number):
+            why = IP_ALLOCATED
+        if why:
+            shown = new.get("clusterIPs", [wanted])
+            raise invalid_object(SERVICE, name, [
+                invalid("spec.clusterIPs", shown, f"failed to allocate IP {wanted}: {why}")])
+        if not deal.dry_run:
+            deal.note_taken(pool, number)
+        return wanted
+
+    def _change_addresses(self, name: str, new: Spec, old: Spec, deal: Transaction) -> None:
+        if keeps_dual_preference(new, old):
+            return
+        if old["type"] == "ExternalName" != new["type"]:
+            self._take_addresses(name, new, deal)
+            return
+        if old.get("clusterIPs", [""])[:1] == [HEADLESS]:
+            return
+        if old["type"] != "ExternalName" == new["type"]:
+            for address in old.get("clusterIPs", ()):
+                self._release_later(address, deal)
+            return
+        before, after = len(old.get("ipFamilies", ())), len(new.get("ipFamilies", ()))
+        if (before, after) == (1, 2):
+            wanted = list(new.get("clusterIPs", ()))
+            wanted += [""] * (2 - len(wanted))
+            wanted[1] = self._take_address(name, new, new["ipFamilies"][1], wanted[1], deal)
+            new["clusterIPs"] = wanted
+        elif (before, after) == (2, 1):
+            self._release_later(old["clusterIPs"][1], deal)
+
+    def _release_later(self, address: str, deal: Transaction) -> None:
+        pool = self.addresses.get(fields.family(address))
+        if pool is not None:
+            deal.release_later(pool, int(ipaddress.ip_address(address)))
+
+    def _release_address(self, address: str) -> None:
+        pool = self.addresses.get(fields.family(address))
+        if pool is not None:
+            pool.release(int(ipaddress.ip_address(address)))
+
+    def _take_port(self, number: int, deal: Transaction) -> None:
+        """Taken: not in the range, or somebody has it. A dry run takes nothing and, as upstream, skips the range."""
+        if deal.dry_run:
+            if number in self.ports.taken or number in deal.pretended:
+                raise Taken(PORT_ALLOCATED)
+            deal.pretended.append(number)
+            return
+        if number not in self.ports:
+            raise Taken("provided port is not in the valid range. The range of valid ports is "
+                        f"{self.ports.first}-{self.ports.last}")
+        if not self.ports.take(number):
+            raise Taken(PORT_ALLOCATED)
+        deal.note_taken(self.ports, number)
+
+    def _next_port(self, deal: Transaction) -> int:
+        """Full: no port is left. A dry run invents a number above all it has seen, as upstream does."""
+        if deal.dry_run:
+            number = max(deal.pretended, default=32768) + 1
+            deal.pretended.append(number)
+            return number
+        number = self.ports.next()
+        deal.note_taken(self.ports, number)
+        return number
+
+    def _port_or_refuse(self, name: str, index: int, number: int, deal: Transaction) -> None:
+        try:
+            self._take_port(number, deal)
+        except Taken as taken:
+            wrong: FieldError = invalid(f"spec.ports[{index}].nodePort", number, str(taken))
+            raise invalid_object(SERVICE, name, [wrong]) from None
+
+    def _any_port(self, deal: Transaction) -> int:
+        try:
+            return self._next_port(deal)
+        except Full as full:
+            raise internal(f"failed to allocate a nodePort: {full}") from None
+
+    def _take_new_ports(self, name: str, new: Spec, deal: Transaction) -> None:
+        ports = new.get("ports", ())
+        given: dict[int, int] = {}  # port number to node port: one for TCP and UDP of the same port
+        for index, port in enumerate(ports):
+            number = port.get("nodePort", 0)
+            if not number and not fields.allocates_node_ports(new):
+                continue
+            had = given.get(port["port"], 0)
+            if had:
+                if not number:
+                    port["nodePort"] = had
+                elif number != had:
+                    self._port_or_refuse(name, index, number, deal)
+                continue
+            wanted = next((p["nodePort"] for p in ports if p["port"] == port["port"] and p.get("nodePort")), 0)
+            if wanted:
+                self._port_or_refuse(name, index, wanted, deal)
+            port["nodePort"] = given[port["port"]] = wanted or self._any_port(deal)
+
+    def _change_ports(self, name: str, new: Spec, old: Spec, deal: Transaction) -> None:
+        if fields.needs_node_port(old) and not fields.needs_node_port(new):
+            for number in fields.node_ports(old):
+                deal.release_later(self.ports, number)
+        if fields.needs_node_port(new):
+            self._take_changed_ports(name, new, old, deal)
+        needed, needs = fields.needs_health_check_port(old), fields.needs_health_check_port(new)
+        if needs and not needed:
+            self._take_health_check_port(new, deal)
+        elif needed and not needs and "healthCheckNodePort" in old:
+            deal.release_later(self.ports, old["healthCheckNodePort"])
+
+    def _take_changed_ports(self, name: str, new: Spec, old: Spec, deal: Transaction) -> None:
+        had, mine, seen = set(fields.node_ports(old)), set(), set()
+        for index, port in enumerate(new.get("ports", ())):
+            number = port.get("nodePort", 0)
+            if not number and not fields.allocates_node_ports(new):
+                continue
+            if not number:
+                port["nodePort"] = number = self._any_port(deal)
+            elif number not in had and number not in mine:
+                self._port_or_refuse(name, index, number, deal)
+                mine.add(number)
+            if (port["protocol"], number) in seen:
+                raise Refused(500, "", f"duplicate nodePort: {{{port['protocol']} {number}}}")
+            seen.add((port["protocol"], number))
+        for number in had - set(fields.node_ports(new)):
+            deal.release_later(self.ports, number)
+
+    def _take_health_check_port(self, new: Spec, deal: Transaction) -> None:
+        wanted = new.get("healthCheckNodePort", 0)
+        try:
+            if wanted:
+                self._take_port(wanted, deal)
+            else:
+                new["healthCheckNodePort"] = self._next_port(deal)
+        except Taken as taken:
+            raise internal(f"failed to allocate requested HealthCheck NodePort {wanted}: {taken}") from None
+        except Full as full:
+            raise internal(f"failed to allocate a HealthCheck NodePort 0: {full}") from None
