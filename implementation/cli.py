@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 
-from implementation import flags, proxy
+from implementation import configfile, flags, proxy
 from implementation.dataplane import DataplaneError
 from implementation.dataplane.iptables import Iptables
 from implementation.kubeconfig import KubeconfigError
@@ -25,8 +25,10 @@ def main(args: list[str] | None = None) -> int:
     # iptables-restore would look like a success.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        settings, _config = flags.parse(sys.argv[1:] if args is None else args)
-        return run(settings)
+        given = flags.parse(sys.argv[1:] if args is None else args)
+        if given.config:
+            return run(configfile.load(given.config, given.settings, named=given.named))
+        return run(given.settings)
     except SettingsError as error:
         return _say(error, 2)
     except (KubeconfigError, DataplaneError, OSError) as error:

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import msgspec
+
 from implementation.dataplane.iptables.names import Style
 from implementation.dataplane.iptables.tool import Variant
 from implementation.node.server import AddressError, split_address
@@ -53,6 +55,11 @@ def networks(text: str) -> tuple[str, ...]:
         return tuple(fields.network(part.strip(), "network") for part in text.split(",") if part.strip())
     except ObjectError as error:
         raise SettingsError(str(error)) from error
+
+
+def node_port_networks(text: str) -> tuple[str, ...]:
+    """Networks, or the word ``primary`` alone for the addresses in the Node's status. Raises SettingsError."""
+    return ("primary",) if text == "primary" else networks(text)
 
 
 def interface(text: str) -> str:
@@ -116,7 +123,7 @@ FLAGS: tuple[tuple[str, str, Any], ...] = (
     ("--iptables-masquerade-bit", "masquerade_bit", bit),
     ("--iptables-sync-period", "sync_period", duration),
     ("--iptables-min-sync-period", "min_sync_period", duration),
-    ("--nodeport-addresses", "node_port_addresses", networks),
+    ("--nodeport-addresses", "node_port_addresses", node_port_networks),
     ("--bind-address", "bind_address", str),
     ("--healthz-bind-address", "healthz", bind),
     ("--metrics-bind-address", "metrics", bind),
@@ -137,8 +144,16 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(message)
 
 
-def parse(args: Sequence[str]) -> tuple[Settings, str]:
-    """Settings from flags, and the path of a --config file ("" for none). Raises SettingsError."""
+class Given(msgspec.Struct, frozen=True):
+    """What a command line says; ``config`` is the path of a file that says more, ``named`` whether it names the node."""
+
+    settings: Settings
+    config: str
+    named: bool
+
+
+def parse(args: Sequence[str]) -> Given:
+    """What these flags say. Raises SettingsError."""
     parser = _Parser(prog="kube-proxy", description="Serves Kubernetes Services on this node.", allow_abbrev=False)
     for flag, field, _check in FLAGS:
         parser.add_argument(flag, dest=field)
@@ -155,5 +170,6 @@ def parse(args: Sequence[str]) -> tuple[Settings, str]:
                 values[field] = check(given[field])
             except SettingsError as error:
                 raise SettingsError(f"{flag}: {error}") from error
+    named = "node_name" in values
     values.setdefault("node_name", node_name(""))
-    return Settings(**values), given["config"]
+    return Given(Settings(**values), given["config"], named)

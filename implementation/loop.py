@@ -45,7 +45,7 @@ class Loop:
 
     def __init__(
         self, known: Known, dataplane: Dataplane, health: Health, pace: Pace,
-        after: Callable[[Synced], Awaitable[None]], failed: Callable[[bool], None] = lambda _full: None,
+        after: Callable[[Synced], Awaitable[None]], failed: Callable[[bool], None] = lambda _partial: None,
         addresses: Callable[[], tuple[str, ...] | None] = lambda: None,
     ) -> None:
         self._known, self._dataplane, self._health, self._pace = known, dataplane, health, pace
@@ -57,6 +57,7 @@ class Loop:
 
     def changed(self) -> None:
         """Something that may concern us was seen."""
+        self._health.eligible = self._known.eligible
         if not self._waiting and (self._known.changed or self._failures):
             self._health.queued(time.monotonic())
             self._wake.set()
@@ -109,7 +110,6 @@ class Loop:
         """One attempt to bring everything known into force."""
         desired = self._known.desired(self._addresses())
         triggers, self._known.triggers = tuple(self._known.triggers), []
-        self._health.eligible = self._known.eligible
         complaints, self._known.complaints = self._known.complaints, []
         for sentence in complaints:
             log.warning("%s", sentence)
@@ -130,8 +130,8 @@ class Loop:
 
     def _retry_later(self, error: DataplaneError) -> None:
         self._dataplane.forget()
+        self._failed(self._failures == 0 and self._health.updated is not None)
         self._failures += 1
-        self._failed(self._failures > 1)
         wait = min(self._pace.retry_longest, self._pace.retry_first * 2 ** min(self._failures - 1, 10))
         log.error("rules could not be written, all of them again in %.1f s: %s", wait, error)
         self._health.queued(time.monotonic())

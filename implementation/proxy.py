@@ -7,18 +7,26 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from aiohttp import web
 
 from implementation import kubeconfig, watch
 from implementation.dataplane import Dataplane
 from implementation.dataplane.iptables import Iptables
 from implementation.loop import Loop, Pace, Synced
+from implementation.node import addresses, conntrack, sysctls
+from implementation.node.command import CommandError
 from implementation.node.health import Health
 from implementation.node.server import Ports, split_address
+from implementation.objects import Node, ObjectError, parse_node
 from implementation.settings import Settings
+from implementation.state.desired import Desired
 from implementation.state.known import Known
+
+if TYPE_CHECKING:
+    from implementation.node.metrics import Metrics
 
 log = logging.getLogger("kube-proxy")
 
@@ -26,33 +34,36 @@ log = logging.getLogger("kube-proxy")
 class Proxy:
     """One running proxy."""
 
-    def __init__(self, settings: Settings, dataplane: Dataplane) -> None:
-        self.settings = settings
-        self.known = Known(settings.node_name)
+    def __init__(self, settings: Settings, server: watch.Server, dataplane: Dataplane) -> None:
+        self.settings, self.server = settings, server
+        fixed = () if settings.bind_address in ("", "0.0.0.0", "::") else (settings.bind_address,)
+        self.known = Known(settings.node_name, fixed)
         self.health = Health(2 * settings.sync_period)
-        self.ports = Ports(self.health)
+        self.ports = Ports(self.health, self._answered)
+        self.flows = conntrack.Reconciler()
+        self.metrics: Metrics | None = None
         self.loop = Loop(
-            self.known, dataplane, self.health, Pace(shortest=settings.min_sync_period,
-            retry_longest=settings.sync_period), after=self._after_sync,
+            self.known, dataplane, self.health,
+            Pace(shortest=settings.min_sync_period, retry_longest=settings.sync_period),
+            after=self._after_sync, failed=self._failed, addresses=self._node_port_addresses,
         )
         self._started = time.monotonic()
+        self._said: set[str] = set()
 
     async def run(self) -> None:
-        """Serve until cancelled. Rules stay when it ends. Raises KubeconfigError, OSError (a port)."""
-        server = watch.Server(kubeconfig.load(self.settings.kubeconfig))
+        """Serve until cancelled. Rules stay when it ends. Raises OSError where a port cannot be had."""
         try:
             await self._open_ports()
-            await _together([self._watch(server, kind, each, every) for kind, each, every in (
+            await _together([*(self._watch(kind, each, every) for kind, each, every in (
                 (watch.SERVICES, self.known.see_service, self.known.see_services),
                 (watch.SLICES, self.known.see_slice, self.known.see_slices),
                 (watch.node_kind(self.settings.node_name), self.known.see_node, self.known.see_nodes),
-            )] + [self.loop.run()])
+            )), self.loop.run()])
         finally:
-            await server.close()
             await self.ports.close()
 
     def _watch(
-        self, server: watch.Server, kind: watch.Kind,
+        self, kind: watch.Kind,
         each: Callable[[str, msgspec.Raw], None], every: Callable[[Sequence[msgspec.Raw]], None],
     ) -> Coroutine[Any, Any, None]:
         def on_list(raws: Sequence[msgspec.Raw]) -> None:
@@ -63,20 +74,89 @@ class Proxy:
             each(event, raw)
             self.loop.changed()
 
-        return watch.Watch(server, kind, on_list, on_event).run()
+        return watch.Watch(self.server, kind, on_list, on_event).run()
 
     async def _open_ports(self) -> None:
-        if self.settings.healthz:
-            handlers = {"/healthz": self.ports.healthz, "/livez": self.ports.livez}
-            await self.ports.listen(*split_address(self.settings.healthz), handlers)
+        """Health and metrics. A port in use ends the start: two proxies on one node would fight."""
+        health = {"/healthz": self.ports.healthz, "/livez": self.ports.livez}
+        numbers = {"/metrics": self._metrics, "/proxyMode": self._mode, "/healthz": self.ports.healthz}
+        for where, handlers in ((self.settings.healthz, health), (self.settings.metrics, numbers)):
+            if where and split_address(where)[1]:
+                try:
+                    await self.ports.listen(*split_address(where), handlers)
+                except OSError as error:
+                    raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error
 
     async def _after_sync(self, synced: Synced) -> None:
+        """Everything that follows rules which are in force: health checks, flows to end, numbers."""
         if synced.applied.full:
-            log.info("%d Services in force: %d rules in %.0f ms, %.0f ms after the start", len(synced.desired.services),
-                     synced.applied.total, synced.seconds * 1000, (time.monotonic() - self._started) * 1000)
+            log.info("%d Services in force: %d rules in %.0f ms, %.0f ms after the start",
+                     len(synced.desired.services), synced.applied.total, synced.seconds * 1000,
+                     (time.monotonic() - self._started) * 1000)
         checks = [s.health_check for s in synced.desired.services.values() if s.health_check]
         for problem in await self.ports.serve_checks(checks):
-            log.warning("%s", problem)
+            self._say_once(problem)
+        ended = await self._end_flows(synced.desired)
+        metrics = await self._numbers()
+        metrics.synced(synced.desired, synced.applied, time.time() - synced.seconds)
+        metrics.programmed(synced.triggers)
+        metrics.ended(ended)
+
+    async def _end_flows(self, desired: Desired) -> int:
+        if not self.flows.needed(desired):
+            return 0
+        try:
+            local = frozenset(await asyncio.to_thread(addresses.local))
+            return await asyncio.to_thread(self.flows.reconcile, desired, local)
+        except CommandError as error:
+            self._say_once(f"stale UDP flows cannot be ended, clients may keep a gone endpoint: {error}")
+            return 0
+
+    def _node_port_addresses(self) -> tuple[str, ...] | None:
+        """The addresses node ports are served on, None for all."""
+        networks = self.settings.node_port_addresses
+        if networks == ("primary",):
+            return self.known.node.addresses
+        if not networks:
+            return None
+        try:
+            return addresses.matching(addresses.local(), networks)
+        except CommandError as error:
+            self._say_once(f"--nodeport-addresses: the Node's addresses are taken, as the interfaces' are not known: "
+                           f"{error}")
+            return addresses.matching(self.known.node.addresses, networks)
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            log.warning("%s", sentence)
+
+    async def _numbers(self) -> Metrics:
+        """The metrics, whose library is loaded at their first use."""
+        if self.metrics is None:
+            self.metrics = await asyncio.to_thread(_load_metrics)
+        return self.metrics
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        text = (await self._numbers()).text()
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def _mode(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self.settings.mode)
+
+    def _answered(self, path: str, status: int) -> None:
+        if self.metrics is not None:
+            {"healthz": self.metrics.healthz, "livez": self.metrics.livez}[path].labels(str(status)).inc()
+
+    def _failed(self, partial: bool) -> None:
+        if self.metrics is not None:
+            self.metrics.failed(partial=partial)
+
+
+def _load_metrics() -> Metrics:
+    from implementation.node.metrics import Metrics
+
+    return Metrics()
 
 
 async def _together(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
@@ -88,12 +168,12 @@ async def _together(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
 
 def serve(settings: Settings) -> None:
     """Run the proxy until SIGTERM or SIGINT. Raises what keeps it from starting."""
-    dataplane = Iptables(settings.options(), settings.variant)
-    asyncio.run(_until_told(Proxy(settings, dataplane)))
+    asyncio.run(_until_told(settings))
 
 
-async def _until_told(proxy: Proxy) -> None:
-    running = asyncio.create_task(proxy.run())
+async def _until_told(settings: Settings) -> None:
+    access = kubeconfig.load(settings.kubeconfig)
+    running = asyncio.create_task(_run(settings, access))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, running.cancel)
@@ -101,3 +181,48 @@ async def _until_told(proxy: Proxy) -> None:
         await running
     except asyncio.CancelledError:
         log.info("told to stop; the rules stay as they are")
+
+
+async def _run(settings: Settings, access: kubeconfig.Access) -> None:
+    server = watch.Server(access)
+    try:
+        pod_cidrs = await _own_networks(server, settings) if settings.detect_local == "NodeCIDR" else ()
+        liberal = settings.tcp_be_liberal or sysctls.read(sysctls.BE_LIBERAL) not in ("", "0")
+        _prepare_kernel(settings)
+        options = msgspec.structs.replace(settings.options(pod_cidrs), drop_invalid=not liberal)
+        await Proxy(settings, server, Iptables(options, settings.variant)).run()
+    finally:
+        await server.close()
+
+
+def _prepare_kernel(settings: Settings) -> None:
+    """Kernel settings the rules rely on; node ports on 127.0.0.1 need loopback addresses to be routed."""
+    if settings.localhost_node_ports and addresses.hold_loopback(settings.node_port_addresses):
+        problem = sysctls.ensure(sysctls.ROUTE_LOCALNET, "1", "node ports are not served on 127.0.0.1")
+        if problem:
+            log.warning("%s", problem)
+
+
+async def _own_networks(server: watch.Server, settings: Settings) -> tuple[str, ...]:
+    """The pod networks of this Node, for --detect-local-mode=NodeCIDR; waits until it has some."""
+    found: asyncio.Future[Node] = asyncio.get_running_loop().create_future()
+
+    def see(raw: msgspec.Raw) -> None:
+        try:
+            node = parse_node(raw)
+        except ObjectError as error:
+            log.warning("Node %s: %s", settings.node_name, error)
+            return
+        if node.pod_cidrs and not found.done():
+            found.set_result(node)
+
+    def see_all(raws: Sequence[msgspec.Raw]) -> None:
+        for raw in raws:
+            see(raw)
+
+    kind = watch.node_kind(settings.node_name)
+    following = asyncio.create_task(watch.Watch(server, kind, see_all, lambda _event, raw: see(raw)).run())
+    try:
+        return (await found).pod_cidrs
+    finally:
+        following.cancel()

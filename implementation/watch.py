@@ -85,7 +85,7 @@ class Server:
         self._access = access
         tls = access.tls() if access.server.startswith("https:") else False
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls, limit=0, socket_factory=_socket), auto_decompress=True,
+            connector=aiohttp.TCPConnector(ssl=tls, limit=0, socket_factory=_socket),
         )
 
     async def close(self) -> None:
@@ -95,7 +95,7 @@ class Server:
     def get(self, path: str, params: dict[str, str], timeout: aiohttp.ClientTimeout) -> Any:
         """A request, to be entered with ``async with``."""
         token = self._access.bearer()
-        headers = {"Accept": "application/json", "User-Agent": "service-conformance-kube-proxy"}
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "service-conformance-kube-proxy"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         name = self._access.server_name or None
@@ -139,6 +139,8 @@ class Watch:
             except Expired:
                 self._version = ""
             except (WatchError, aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
+                if isinstance(error, msgspec.MsgspecError):
+                    self._version = ""  # the same bytes would come again: only a list gets past them
                 await self._pause(error)
 
     async def _pause(self, error: Exception) -> None:

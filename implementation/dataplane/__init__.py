@@ -14,13 +14,35 @@ class DataplaneError(Exception):
     after it the next :meth:`Dataplane.apply` writes everything."""
 
 
-class Applied(msgspec.Struct, frozen=True):
-    """What one apply did. ``rules`` were written, ``total`` are in force; ``services`` differ from the last time."""
+class Part(msgspec.Struct, frozen=True):
+    """What one apply did in one family: in ``tables``, rules in force and rules written by table."""
 
+    family: int
     full: bool
-    rules: int
-    total: int
+    seconds: float
+    tables: dict[str, tuple[int, int]]
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What one apply did; ``services`` are those that differ from the last time."""
+
+    parts: tuple[Part, ...]
     services: tuple[ServiceKey, ...] = ()
+
+    @property
+    def full(self) -> bool:
+        """True when everything was written in some family."""
+        return any(part.full for part in self.parts)
+
+    @property
+    def total(self) -> int:
+        """Rules in force."""
+        return sum(total for part in self.parts for total, _ in part.tables.values())
+
+    @property
+    def written(self) -> int:
+        """Rules written by this apply."""
+        return sum(written for part in self.parts for _, written in part.tables.values())
 
 
 class Dataplane(Protocol):

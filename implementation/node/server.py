@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from ipaddress import ip_address
 
 from aiohttp import web
@@ -45,11 +45,10 @@ def answer_json(answer: Answer) -> web.Response:
 class Ports:
     """All listening ports of the proxy."""
 
-    def __init__(self, health: Health) -> None:
-        self._health = health
+    def __init__(self, health: Health, counted: Callable[[str, int], None]) -> None:
+        self._health, self._counted = health, counted
         self._runners: list[web.AppRunner] = []
         self._checks: dict[tuple[str, str], tuple[HealthCheck, web.AppRunner | None]] = {}
-        self._hosts: Sequence[str] = ("0.0.0.0",)
 
     async def listen(self, host: str, port: int, handlers: Mapping[str, Handler]) -> web.AppRunner:
         """Serve ``handlers`` by path. Raises OSError where the port cannot be had."""
@@ -68,11 +67,15 @@ class Ports:
 
     async def healthz(self, _request: web.Request) -> web.StreamResponse:
         """GET /healthz."""
-        return answer_json(healthz(self._health, time.monotonic()))
+        answer = healthz(self._health, time.monotonic())
+        self._counted("healthz", answer.status)
+        return answer_json(answer)
 
     async def livez(self, _request: web.Request) -> web.StreamResponse:
         """GET /livez."""
-        return answer_json(livez(self._health, time.monotonic()))
+        answer = livez(self._health, time.monotonic())
+        self._counted("livez", answer.status)
+        return answer_json(answer)
 
     async def serve_checks(self, wanted: Iterable[HealthCheck]) -> list[str]:
         """Open, change and close healthCheckNodePorts; gives a sentence for each port that cannot be had."""

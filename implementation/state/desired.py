@@ -68,6 +68,7 @@ class ServedPort(msgspec.Struct, frozen=True):
     cluster: tuple[Endpoint, ...] = ()
     local: tuple[Endpoint, ...] = ()
     reachable: tuple[Endpoint, ...] = ()
+    serving: tuple[str, ...] = ()  # "ip:port" of all that still serve, ready or not, near or far
 
 
 class HealthCheck(msgspec.Struct, frozen=True):

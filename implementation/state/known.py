@@ -116,8 +116,9 @@ class Known:
         if part == old:
             return
         if owner:
-            self._slices[owner].pop(key[1], None)
-            del self._owner[key]
+            del self._slices[owner][key[1]], self._owner[key]
+            if not self._slices[owner]:
+                del self._slices[owner]
             self.changed.add(owner)
         if part is not None:
             self._complain("EndpointSlice", key, part.doubts)

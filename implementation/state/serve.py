@@ -57,6 +57,7 @@ def serve_port(
         internal=policy.internal_way(service.internal_local, has_any, local),
         external=policy.external_way(service.external_local, has_any, local),
         has_endpoints=has_any, cluster=cluster, local=local, reachable=union(cluster, local),
+        serving=tuple(e.target for e in endpoints if e.ready or e.serving),
     )
 
 

@@ -6,9 +6,9 @@ difference as text, ``tool`` runs the programs. :class:`Iptables` joins them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
 
-from implementation.dataplane import Applied
+from implementation.dataplane import Applied, Part
 from implementation.dataplane.iptables import chains, layout, restore
 from implementation.dataplane.iptables.chains import Pieces
 from implementation.dataplane.iptables.layout import Ruleset
@@ -32,14 +32,10 @@ class Iptables:
         """See :meth:`implementation.dataplane.Dataplane.apply`."""
         changed = self._render(desired)
         self._open_families(desired)
-        results = [
+        return Applied(tuple(
             family.apply(self._pieces(number), desired.node_port_addresses)
             for number, family in self._families.items()
-        ]
-        return Applied(
-            full=any(r.full for r in results), rules=sum(r.rules for r in results),
-            total=sum(r.total for r in results), services=changed,
-        )
+        ), changed)
 
     def forget(self) -> None:
         """See :meth:`implementation.dataplane.Dataplane.forget`."""
@@ -95,7 +91,8 @@ class _Family:
         self.options = options
         self.written: Ruleset | None = None
 
-    def apply(self, pieces: list[Pieces], addresses: tuple[str, ...] | None) -> Applied:
+    def apply(self, pieces: list[Pieces], addresses: tuple[str, ...] | None) -> Part:
+        start = time.monotonic()
         wanted = layout.ruleset(pieces, self.tool.family, self.options, addresses)
         old, self.written = self.written, None  # unknown until the tool has said yes
         if old is None:
@@ -108,7 +105,10 @@ class _Family:
             change = restore.difference(old, wanted)
         self.tool.restore(change.text)
         self.written = wanted
-        return Applied(old is None, change.rules, _count(wanted))
+        tables = {
+            table: (layout.count(chains), change.written.get(table, 0)) for table, chains in wanted.items()
+        }
+        return Part(self.tool.family, old is None, time.monotonic() - start, tables)
 
     def intact(self) -> bool:
         if self.written is None:
@@ -133,6 +133,3 @@ class _Family:
         self.tool.restore(restore.removal(saved, jumps, mine))
         self.written = None
 
-
-def _count(rules: Mapping[str, layout.Chains]) -> int:
-    return sum(layout.count(table) for table in rules.values())

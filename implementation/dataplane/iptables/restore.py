@@ -13,10 +13,10 @@ TABLES = ("filter", "nat", "mangle")
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One input for iptables-restore. ``text`` is empty where nothing has to change; ``rules`` counts its rules."""
+    """One input for iptables-restore, empty where nothing has to change; ``written`` counts its rules by table."""
 
     text: str
-    rules: int
+    written: dict[str, int]
 
 
 def difference(
@@ -28,7 +28,7 @@ def difference(
     chains to remove, ``jumps`` are rules to put in front of built-in chains.
     """
     tables: dict[str, list[str]] = {}
-    rules = 0
+    written: dict[str, int] = {}
     for table in TABLES:
         before = {} if old is None else old.get(table, {})
         chains = new.get(table, {})
@@ -38,9 +38,9 @@ def difference(
         mine = [jump for jump in jumps if jump.table == table]
         if changed or gone or mine:
             tables[table] = list(_table(table, chains, changed, gone, mine))
-            rules += sum(len(chains[name]) for name in changed) + len(mine)
+            written[table] = sum(len(chains[name]) for name in changed) + len(mine)
     order = [table for table in _order(old, new) if table in tables]
-    return Change("".join(line + "\n" for table in order for line in tables[table]), rules)
+    return Change("".join(line + "\n" for table in order for line in tables[table]), written)
 
 
 def _table(

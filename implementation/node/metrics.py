@@ -1,0 +1,104 @@
+"""Numbers for Prometheus, under upstream's names and with its buckets (facts of upstream, §6).
+
+Imported only after the first rules are in the kernel: the library takes longer to load than the rules to write.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from implementation.dataplane import Applied
+from implementation.state.desired import Desired, Way
+
+SYNC_BUCKETS = [0.001 * 2**k for k in range(15)]
+PROGRAMMING_BUCKETS = [0.25, 0.5, *range(1, 60), *range(60, 120, 5), *range(120, 301, 30)]
+FAMILY = {4: "IPv4", 6: "IPv6"}
+
+
+class Metrics:
+    """The proxy's numbers. Those of other modes are absent, as upstream's are."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._sync = self._histogram("sync_proxy_rules_duration_seconds", "Whole sync", SYNC_BUCKETS)
+        self._full = self._histogram("sync_full_proxy_rules_duration_seconds", "Full sync", SYNC_BUCKETS)
+        self._partial = self._histogram("sync_partial_proxy_rules_duration_seconds", "Partial sync", SYNC_BUCKETS)
+        self._programming = self._histogram(
+            "network_programming_duration_seconds", "Endpoint change to rules in force", PROGRAMMING_BUCKETS,
+        )
+        self._last = self._gauge("sync_proxy_rules_last_timestamp_seconds", "Last successful sync")
+        self._queued = self._gauge("sync_proxy_rules_last_queued_timestamp_seconds", "Last sync asked for")
+        self._service_changes = self._counter("sync_proxy_rules_service_changes", "Services that changed")
+        self._total = self._gauge("sync_proxy_rules_iptables_total", "Rules owned", "table")
+        self._written = self._gauge("sync_proxy_rules_iptables_last", "Rules written in the last sync", "table")
+        self._failures = self._counter("sync_proxy_rules_iptables_restore_failures", "Failed writes")
+        self._partial_failures = self._counter(
+            "sync_proxy_rules_iptables_partial_restore_failures", "Failed partial writes",
+        )
+        self._no_local = self._gauge(
+            "sync_proxy_rules_no_local_endpoints", "Services without endpoints here", "traffic_policy",
+        )
+        self._ended = self._counter("conntrack_reconciler_deleted_entries", "Kinds of UDP flows ended")
+        self.healthz = Counter("kubeproxy_proxy_healthz", "Answers", ["code"], registry=self.registry)
+        self.livez = Counter("kubeproxy_proxy_livez", "Answers", ["code"], registry=self.registry)
+
+    def _histogram(self, name: str, about: str, buckets: list[float]) -> Histogram:
+        return Histogram(f"kubeproxy_{name}", about, ["ip_family"], buckets=buckets, registry=self.registry)
+
+    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
+        return Gauge(f"kubeproxy_{name}", about, ["ip_family", *labels], registry=self.registry)
+
+    def _counter(self, name: str, about: str) -> Counter:
+        return Counter(f"kubeproxy_{name}", about, ["ip_family"], registry=self.registry)
+
+    def synced(self, desired: Desired, applied: Applied, queued: float) -> None:
+        """A sync succeeded; ``queued`` is when it was asked for (seconds since 1970)."""
+        now = time.time()
+        for part in applied.parts:
+            family = FAMILY[part.family]
+            for histogram in (self._sync, self._full if part.full else self._partial):
+                histogram.labels(family).observe(part.seconds)
+            self._last.labels(family).set(now)
+            self._queued.labels(family).set(queued)
+            self._service_changes.labels(family).inc(len(applied.services))
+            for table, (total, written) in part.tables.items():
+                self._total.labels(family, table).set(total)
+                self._written.labels(family, table).set(written)
+            for policy, number in no_local_endpoints(desired, part.family).items():
+                self._no_local.labels(family, policy).set(number)
+
+    def programmed(self, triggers: Iterable[str]) -> None:
+        """Changes that began at these times (RFC 3339) are in force now; unreadable ones do not count."""
+        for text in triggers:
+            try:
+                began = datetime.fromisoformat(text).timestamp()
+            except ValueError:
+                continue
+            self._programming.labels("IPv4").observe(max(0.0, time.time() - began))
+
+    def failed(self, *, partial: bool) -> None:
+        """Writing rules failed."""
+        self._failures.labels("IPv4").inc()
+        if partial:
+            self._partial_failures.labels("IPv4").inc()
+
+    def ended(self, flows: int) -> None:
+        """So many kinds of stale UDP flows were ended."""
+        self._ended.labels("IPv4").inc(flows)
+
+    def text(self) -> bytes:
+        """All numbers in Prometheus' text form."""
+        return generate_latest(self.registry)
+
+
+def no_local_endpoints(desired: Desired, family: int) -> dict[str, int]:
+    """How many Service ports are dropped on this node because a Local policy finds no endpoint here."""
+    ports = [p for s in desired.services.values() for p in s.ports if p.family == family]
+    return {
+        "internal": sum(p.internal is Way.DROP for p in ports),
+        "external": sum(p.external is Way.DROP for p in ports),
+    }

@@ -1,0 +1,159 @@
+"""A node with pods and a host outside, made of namespaces, for tests that send real packets.
+
+``inside(function, ...)`` runs a function of a test module in fresh user, net, mount and PID namespaces and gives
+what it returns (JSON). The function itself builds what it needs with :class:`Node`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+UNSHARE = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+NODE_IP, OUTSIDE_IP = "192.168.2.114", "192.168.2.50"
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def inside(function: Callable[..., Any], *args: Any, as_nobody: bool = False, timeout: float = 30) -> Any:
+    """What ``function(*args)`` gives when run in fresh namespaces; fails with its output when it fails."""
+    where = f"{function.__module__}:{function.__qualname__}"
+    argv = [*UNSHARE, sys.executable, "-m", "implementation.tests.lab", where, json.dumps(args)]
+    if as_nobody and os.geteuid() == 0:
+        argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *argv]
+    environment = {**os.environ, "HOME": "/tmp", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        argv, capture_output=True, text=True, timeout=timeout, cwd=ROOT, env=environment, check=False,
+    )
+    assert done.returncode == 0, f"{where}: status {done.returncode}\n{done.stdout}{done.stderr}"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def sh(command: str) -> str:
+    """Run a command line of the test's own and give its output; fails when it fails."""
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@contextlib.contextmanager
+def netns(name: str) -> Iterator[None]:
+    """Sockets made in this block live in the network namespace ``name`` ("" for the node itself)."""
+    if not name:
+        yield
+        return
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    there = os.open(f"/run/netns/{name}", os.O_RDONLY)
+    try:
+        assert _libc.setns(there, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        yield
+    finally:
+        assert _libc.setns(here, CLONE_NEWNET) == 0
+        os.close(here)
+        os.close(there)
+
+
+class Node:
+    """The node (this namespace) with pods 10.42.0.x behind cni0 and the host ``outside`` on its LAN."""
+
+    def __init__(self, pods: int = 2) -> None:
+        sh("mount -t tmpfs none /run && mkdir -p /run/netns && ip link set lo up")
+        sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratelimit=0 net.ipv4.icmp_msgs_per_sec=100000 "
+           "net.ipv4.icmp_msgs_burst=100000 net.ipv4.conf.all.send_redirects=0 || true")
+        sh("ip link add cni0 type bridge && ip addr add 10.42.0.1/24 dev cni0 && ip link set cni0 up")
+        Path("/proc/sys/net/ipv4/conf/cni0/send_redirects").write_text("0")
+        self.pods = [f"pod{number}" for number in range(pods)]
+        for number, pod in enumerate(self.pods):
+            self._host(pod, f"10.42.0.{number + 2}/24", "10.42.0.1")
+            sh(f"ip link set {pod} master cni0 && bridge link set dev {pod} hairpin on")
+        self._host("outside", f"{OUTSIDE_IP}/24", NODE_IP)
+        sh(f"ip addr add {NODE_IP}/24 dev outside && ip route add default via {OUTSIDE_IP}")
+
+    @staticmethod
+    def _host(name: str, address: str, gateway: str) -> None:
+        sh(f"ip netns add {name} && ip link add {name} type veth peer name eth0 netns {name} && ip link set {name} up")
+        sh(f"ip -n {name} addr add {address} dev eth0 && ip -n {name} link set eth0 up && "
+           f"ip -n {name} link set lo up && ip -n {name} route add default via {gateway}")
+
+
+def echo(place: str, port: int, name: str) -> None:
+    """Answer on TCP and UDP ``port`` at ``place`` with "name peer-address" until the namespaces end."""
+    with netns(place):
+        stream, datagram = socket.create_server(("0.0.0.0", port), backlog=512), socket.socket(type=socket.SOCK_DGRAM)
+        datagram.bind(("0.0.0.0", port))
+
+    def streams() -> None:
+        while True:
+            connection, peer = stream.accept()
+            connection.sendall(f"{name} {peer[0]}".encode())
+            connection.close()
+
+    def datagrams() -> None:
+        while True:
+            _, peer = datagram.recvfrom(100)
+            datagram.sendto(f"{name} {peer[0]}".encode(), peer)
+
+    for job in (streams, datagrams):
+        threading.Thread(target=job, daemon=True).start()
+
+
+def ask(place: str, host: str, port: int, timeout: float = 1.0) -> str:
+    """What a new TCP connection from ``place`` meets: "name seen-address", "refused", "timeout" or another error."""
+    with netns(place):
+        made = socket.socket()
+    made.settimeout(timeout)
+    try:
+        made.connect((host, port))
+        return made.recv(100).decode()
+    except ConnectionRefusedError:
+        return "refused"
+    except TimeoutError:
+        return "timeout"
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    finally:
+        made.close()
+
+
+def ask_udp(place: str, host: str, port: int, timeout: float = 1.0, made: socket.socket | None = None) -> str:
+    """The same for one datagram; ``made`` is a socket to use again."""
+    if made is None:
+        with netns(place):
+            made = socket.socket(type=socket.SOCK_DGRAM)
+    made.settimeout(timeout)
+    try:
+        made.connect((host, port))
+        made.send(b"?")
+        return made.recv(100).decode()
+    except ConnectionRefusedError:
+        return "refused"
+    except TimeoutError:
+        return "timeout"
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """True as soon as ``condition`` holds; False when it does not within ``seconds``."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+if __name__ == "__main__":
+    module, _, function = sys.argv[1].partition(":")
+    found = getattr(__import__(module, fromlist=["x"]), function)
+    print(json.dumps(found(*json.loads(sys.argv[2]))), flush=True)
+    os._exit(0)  # echo threads never end
