@@ -128,25 +128,8 @@ class Garbage:
             for kind, cache in self.world.caches.items():
                 for dependent in cache.owned_by(item["metadata"].get("uid", "")):
                     self.worker.add((kind, *key_of(dependent)))
-            self._wake_owners(item)
-            return
-        finalizers = item["metadata"].get("finalizers") or ()
-        if item["metadata"].get("deletionTimestamp") and (
-                garbage.FOREGROUND in finalizers or garbage.ORPHAN in finalizers):
+        elif change.old is None and not all(map(self._held, owner_uids(item))):
             self.worker.add((plural, *key_of(item)))
-        if change.old is None and any(not self._held(uid) for uid in owner_uids(item)):
-            self.worker.add((plural, *key_of(item)))
-        if change.old is not None and owner_uids(change.old) != owner_uids(item):
-            self._wake_owners(change.old)
-
-    def _wake_owners(self, item: Object) -> None:
-        """An owner that waits for its dependents looks again when one has left."""
-        for ref in item["metadata"].get("ownerReferences") or ():
-            plural = KINDS.get(ref.get("kind", ""))
-            namespace = item["metadata"].get("namespace") or ""
-            owner = self.world.caches[plural].get((namespace, ref["name"])) if plural else None
-            if plural and owner and owner["metadata"].get("deletionTimestamp"):
-                self.worker.add((plural, namespace, ref["name"]))
 
     def _held(self, uid: str) -> bool:
         return any(cache.has(uid) for cache in self.world.caches.values())
@@ -154,23 +137,13 @@ class Garbage:
     async def _item(self, key: tuple[str, str, str]) -> None:
         plural, place = key[0], (key[1], key[2])
         item = self.world.caches[plural].get(place)
-        if item is None:
+        if item is None or not item["metadata"].get("ownerReferences"):
             return
-        uid = item["metadata"].get("uid", "")
-        dependents = [(kind, d) for kind, cache in self.world.caches.items() for d in cache.owned_by(uid)]
-        plan = garbage.plan(item, await self._gone(item, place), [d for _, d in dependents])
+        plan = garbage.plan(item, await self._gone(item, place))
         if plan.delete:
             await self.world.delete(plural, item)
-        if plan.owners is not None:
+        elif plan.owners is not None:
             await self.world.patch(plural, item, {"metadata": {"ownerReferences": plan.owners}})
-        for kind, dependent in dependents:
-            if any(dependent is other for other in plan.delete_dependents):
-                await self.world.delete(kind, dependent)
-            if any(dependent is other for other in plan.orphan_dependents):
-                kept = garbage.without_owner(dependent, uid)
-                await self.world.patch(kind, dependent, {"metadata": {"ownerReferences": kept}})
-        if plan.finalizers is not None:
-            await self.world.patch(plural, item, {"metadata": {"finalizers": plan.finalizers}})
 
     async def _gone(self, item: Object, place: Key) -> set[str]:
         """The owners that exist no more, each asked for at the server before anything is deleted for it."""
