@@ -266,7 +266,9 @@ def _check_inside(record: Record) -> None:
                 isinstance(entry.get(key), str) for key in ("id", "level", "sentence")
             )
             if not known:
-                raise EvidenceError(f"a requirement in the header has id, level and sentence: {_short(entry)}")
+                raise EvidenceError(
+                    f"a requirement in the header has id, level and sentence, not {_short(entry)}",
+                )
     elif record["type"] == "probes":
         if len(outcomes_of(record)) != record["n"]:
             raise EvidenceError(f"n is {record['n']}, but there are {len(record['outcomes'])} outcomes")
@@ -282,7 +284,7 @@ def _is(value: object, types: tuple[type, ...]) -> bool:
 
 
 def _finite(*values: object) -> bool:
-    return all(not isinstance(value, float) or abs(value) < 1e300 for value in values)
+    return all(not isinstance(value, float | int) or abs(value) < 1e300 for value in values)
 
 
 def _short(value: object) -> str:

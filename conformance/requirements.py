@@ -131,9 +131,10 @@ def select(
 
 
 def locked_ids(text: str | None = None) -> dict[str, str]:
-    """Area by ID of every ID ever published, in the order of ``ids.lock`` (or of ``text``).
+    """Area by ID, of every ID ever published, in the order of ``ids.lock`` (or of ``text``).
 
-    Each line is an ID and its area; ``#`` begins a comment. Raises RequirementError naming the line.
+    Each line is an ID and its area, and ``dropped`` where it is a hole: then that word stands for the area.
+    ``#`` begins a comment. Raises RequirementError naming the line.
     """
     found: dict[str, str] = {}
     lines = (LOCK.read_text(encoding="utf-8") if text is None else text).splitlines()
@@ -142,11 +143,11 @@ def locked_ids(text: str | None = None) -> dict[str, str]:
         if not words:
             continue
         matched = ID.match(words[0])
-        if matched is None or words[1:] != [matched["area"]]:
+        if matched is None or words[1:] not in ([matched["area"]], [matched["area"], "dropped"]):
             raise RequirementError(f"ids.lock, line {number}: {line!r} is no ID and its area: `DNS-01 DNS`")
         if words[0] in found:
             raise RequirementError(f"ids.lock, line {number}: {words[0]} stands twice; an ID is never reused")
-        found[words[0]] = words[1]
+        found[words[0]] = words[-1]
     return found
 
 

@@ -166,7 +166,7 @@ def unseen_chance(n: int, backends: int) -> float:
 
 
 def cover_size(backends: int, alpha: float = ALPHA) -> int:
-    """Fewest attempts after which an unseen backend is no chance, wrong with at most ``alpha``: 21 for two."""
+    """Fewest attempts after which an unseen backend is no chance (at most ``alpha``): 21 for two."""
     if backends < 2:
         return 1
     return math.ceil(math.log(alpha / backends) / math.log1p(-1 / backends))

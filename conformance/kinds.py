@@ -1,0 +1,373 @@
+"""The eleven kinds of expectation: what was seen → does it hold. Pure, and they know no requirement.
+
+``every settles shares covers single longest_gap lost`` judge the attempts of a series. One that the prober
+itself failed at (``error``) proves nothing: it makes the check unknown, unless another attempt fails it.
+``equals one_of includes matches`` judge values.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from conformance import statistics
+from conformance.evidence import Outcome
+from conformance.expectations import Answered, Expectation, ExpectationError, from_json
+
+
+class Verdict(StrEnum):
+    """What can be said of a requirement, worst first: of several, the first one in this order wins.
+
+    A violation once proven stays proven, whatever the suite got wrong afterwards; so fail stands before
+    suite-error, and pass, which needs everything to be well, stands last.
+    """
+
+    FAIL = "fail"
+    SUITE_ERROR = "suite-error"
+    UNKNOWN = "unknown"
+    NOT_RUN = "not-run"
+    UNSUPPORTED = "unsupported"
+    PASS = "pass"
+
+
+class ParameterError(Exception):
+    """An expect record has parameters that its kind does not take: the suite's own mistake."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of a series, with from where to where it went."""
+
+    outcome: Outcome
+    origin: str = ""
+    target: str = ""
+    protocol: str = ""
+
+    def order(self) -> tuple[Any, ...]:
+        """Sorts attempts by time; those of one instant by what they are, so no order of records matters."""
+        return (self.outcome.at, str(self.outcome.to_row()), self.origin, self.target, self.protocol)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one expectation came to."""
+
+    verdict: Verdict
+    expected: str
+    actual: str
+    decided: Attempt | None = None  # the attempt that decided, where one did
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+Judge = Callable[[Sequence[Attempt], Mapping[str, Any]], Check]
+
+
+def every(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
+    """All attempts are ``acceptable``. The 95 % upper bound of what may still fail is reported."""
+    acceptable = _acceptable(params)
+    sent = _sent(attempts)
+    bad = [one for one in sent if not acceptable.accepts(one.outcome)]
+    bound = statistics.upper_bound(len(bad), len(sent))
+    numbers = {"n": len(sent), "violations": len(bad), "bound95": bound}
+    expected = f"each of {_many(len(sent), 'attempt')} {acceptable.sentence()}"
+    if bad:
+        tally = Counter(acceptable.objection(one.outcome).split(" after ")[0] for one in bad).most_common(3)
+        kinds = ", ".join(f"{count} × {what}" for what, count in tally)
+        first = acceptable.objection(bad[0].outcome)
+        said = f"{first}; {len(bad)} of {len(sent)} not acceptable: {kinds}"
+        return Check(Verdict.FAIL, expected, said, bad[0], numbers)
+    return _unless_errors(attempts, expected, f"all {len(sent)} acceptable", numbers)
+
+
+def settles(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
+    """The first attempt from which all later ones are acceptable comes ``within`` seconds after ``since``.
+
+    Attempts sent before ``since`` do not count.
+    """
+    acceptable, within, since = _acceptable(params), _number(params, "within"), _number(params, "since")
+    later = [one for one in attempts if one.outcome.at >= since]
+    sent = _sent(later)
+    expected = f"{acceptable.sentence()} within {within:g} s, and from then on"
+    if not later:
+        raise ParameterError(f"no attempt was sent after {since:g} s, from when it has to settle")
+    bad = [number for number, one in enumerate(sent) if not acceptable.accepts(one.outcome)]
+    start = bad[-1] + 1 if bad else 0
+    numbers: dict[str, Any] = {"n": len(sent)}
+    if start == len(sent) and sent:
+        last = sent[-1]
+        said = (f"never: {acceptable.objection(last.outcome)} at the last of {_many(len(sent), 'attempt')}, "
+                f"{last.outcome.at - since:.3f} s on")
+        return Check(Verdict.FAIL, expected, said, last, numbers)
+    if not sent:
+        return _unless_errors(later, expected, "", numbers)
+    took = sent[start].outcome.at - since
+    numbers["settled_s"] = round(took, 6)
+    if took > within:
+        decided = sent[bad[-1]] if bad else sent[0]
+        return Check(Verdict.FAIL, expected, f"settled after {took:.3f} s", decided, numbers)
+    return _unless_errors(later, expected, f"settled after {took:.3f} s", numbers)
+
+
+def shares(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
+    """Each of ``backends`` takes its equal share, within ``tolerance``, and nobody else answers.
+
+    Fails when the exact test proves the shares unequal at ``alpha``, or when, with ``minimum`` attempts or
+    more (default: enough to see a shift of the tolerance with 99.9 %), one lies outside. Fewer are unknown.
+    """
+    backends = _names(params, "backends")
+    alpha, tolerance = _chance(params, "alpha", statistics.ALPHA), _chance(params, "tolerance", 0.10)
+    minimum = int(_number(params, "minimum", statistics.sample_size(len(backends), tolerance, alpha)))
+    expected = (f"each of {len(backends)} backends takes {1 / len(backends):.1%} ± {tolerance:.0%} of at "
+                f"least {minimum} connections, and nobody else any")
+    stray = _stray(attempts, backends, expected)
+    if stray:
+        return stray
+    sent = _sent(attempts)
+    counts = {name: sum(one.outcome.by == name for one in sent) for name in backends}
+    result = statistics.equal_shares(counts, tolerance=tolerance, alpha=alpha)
+    split = " / ".join(f"{share:.1%}" for share in result.shares.values())
+    numbers = {
+        "n": result.n, "shares": dict(result.shares), "p_value": result.p_value,
+        "smallest_shift": result.smallest_shift, "minimum": minimum,
+    }
+    actual = f"shares {split} of {result.n} (p = {result.p_value:.2g} for equal shares)"
+    decided = sent[-1] if sent else None
+    if result.unequal or (result.outside and result.n >= minimum):
+        most = max(counts, key=lambda name: abs(result.shares[name] - 1 / len(backends)))
+        said = f"{actual}; {most} took {result.shares[most]:.1%}"
+        return Check(Verdict.FAIL, expected, said, decided, numbers)
+    if result.n < minimum:
+        return Check(Verdict.UNKNOWN, expected, f"{actual}: too few to say", decided, numbers)
+    return _unless_errors(attempts, expected, actual, numbers)
+
+
+def covers(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
+    """Every one of ``backends`` answers at least once, and nobody else.
+
+    A backend unseen by chance fails with at most ``alpha``; fewer attempts than that takes are unknown.
+    """
+    backends, alpha = _names(params, "backends"), _chance(params, "alpha", statistics.ALPHA)
+    expected = f"every one of {_many(len(backends), 'backend')} answers, and nobody else"
+    stray = _stray(attempts, backends, expected)
+    if stray:
+        return stray
+    sent = _sent(attempts)
+    unseen = sorted(set(backends) - {one.outcome.by for one in sent})
+    seen = len(backends) - len(unseen)
+    numbers = {"n": len(sent), "backends_seen": seen}
+    actual = f"{seen} of {len(backends)} backends answered {_many(len(sent), 'attempt')}"
+    if unseen:
+        enough = statistics.cover_size(len(backends), alpha)
+        verdict = Verdict.FAIL if len(sent) >= enough else Verdict.UNKNOWN
+        said = f"{actual}; never {', '.join(unseen)} ({enough} attempts are enough to say)"
+        return Check(verdict, expected, said, sent[-1] if sent else None, numbers)
+    return _unless_errors(attempts, expected, actual, numbers)
+
+
+def single(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
+    """One backend answers all attempts (two at least), one of ``backends`` where these are given."""
+    backends = _names(params, "backends") if "backends" in params else None
+    sent = _sent(attempts)
+    expected = f"one and the same backend answers {_many(len(sent), 'attempt')}"
+    stray = _stray(attempts, backends, expected)
+    if stray:
+        return stray
+    numbers = {"n": len(sent), "backends_seen": len({one.outcome.by for one in sent})}
+    for one in sent:
+        if one.outcome.by != sent[0].outcome.by:
+            said = f"{sent[0].outcome.by} at first, then {one.outcome.by}"
+            return Check(Verdict.FAIL, expected, said, one, numbers)
+    if len(sent) < 2:
+        return Check(Verdict.UNKNOWN, expected, "fewer than two attempts cannot differ", None, numbers)
+    return _unless_errors(attempts, expected, f"only {sent[0].outcome.by}", numbers)
+
+
+def longest_gap(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
+    """No stretch without success, from the last good attempt before to the first after, is over ``bound`` s.
+
+    Each origin is judged apart. A gap still open at the end counts to the end of the last attempt.
+    """
+    acceptable, bound = _acceptable(params, Answered()), _number(params, "bound")
+    expected = f"never longer than {bound:g} s without: {acceptable.sentence()}"
+    longest, decided = 0.0, None
+    for origin in sorted({one.origin for one in attempts}):
+        for gap, began in _gaps(_sent([one for one in attempts if one.origin == origin]), acceptable):
+            if gap > longest:
+                longest, decided = gap, began
+    never = longest == float("inf")
+    numbers = {"n": len(_sent(attempts)), "longest_gap_s": None if never else round(longest, 6)}
+    said = "never as it must be" if never else f"longest gap {longest:.3f} s"
+    if longest > bound:
+        return Check(Verdict.FAIL, expected, said, decided, numbers)
+    return _unless_errors(attempts, expected, said, numbers)
+
+
+def _gaps(sent: Sequence[Attempt], acceptable: Expectation) -> Iterator[tuple[float, Attempt]]:
+    """Each stretch without success: its seconds and its first attempt; endless when nothing was ever good."""
+    good: float | None = None
+    began: Attempt | None = None
+    for one in sent:
+        if not acceptable.accepts(one.outcome):
+            began = began or one
+            continue
+        if began is not None:
+            yield one.outcome.at - (sent[0].outcome.at if good is None else good), began
+        good, began = one.outcome.at, None
+    if began is not None:
+        end = max(one.outcome.at + one.outcome.ms / 1000 for one in sent)
+        yield (float("inf") if good is None else end - good), began
+
+
+def lost(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
+    """Attempts not acceptable, each worth ``interval`` seconds of its schedule, make at most ``bound`` s."""
+    acceptable, bound, interval = (
+        _acceptable(params, Answered()), _number(params, "bound"), _number(params, "interval"))
+    bad = [one for one in _sent(attempts) if not acceptable.accepts(one.outcome)]
+    seconds = len(bad) * interval
+    numbers = {"n": len(_sent(attempts)), "violations": len(bad), "lost_s": round(seconds, 6)}
+    expected = f"at most {bound:g} s lost in all without: {acceptable.sentence()}"
+    actual = f"{seconds:.3f} s lost, {len(bad)} of {numbers['n']} attempts"
+    if seconds > bound:
+        return Check(Verdict.FAIL, expected, actual, bad[0], numbers)
+    return _unless_errors(attempts, expected, actual, numbers)
+
+
+def equals(value: Any, params: Mapping[str, Any]) -> str:
+    """Why ``value`` is not exactly ``expected``; empty when it is. 1 and true differ."""
+    expected = _given(params, "expected")
+    return "" if _text(value) == _text(expected) else f"{_text(value)}"
+
+
+def one_of(value: Any, params: Mapping[str, Any]) -> str:
+    """Why ``value`` is none of the list ``expected``; empty when it is one."""
+    expected = _given(params, "expected")
+    if not isinstance(expected, list) or not expected:
+        raise ParameterError("one_of takes a list of values in expected")
+    return "" if _text(value) in {_text(one) for one in expected} else _text(value)
+
+
+def includes(value: Any, params: Mapping[str, Any]) -> str:
+    """Why ``expected`` is not in ``value``: keys of an object (also inside), items of a list, part of a text.
+
+    Empty when it is.
+    """
+    return "" if _part(_given(params, "expected"), value) else _text(value)
+
+
+def matches(value: Any, params: Mapping[str, Any]) -> str:
+    """Why the regular expression ``pattern`` is not found in the text ``value`` (JSON when it is no text)."""
+    pattern = _given(params, "pattern")
+    try:
+        found = re.search(pattern, value if isinstance(value, str) else _text(value))
+    except (re.error, TypeError) as error:
+        raise ParameterError(f"pattern {pattern!r} is no regular expression: {error}") from error
+    return "" if found else _text(value)
+
+
+SERIES: Mapping[str, Judge] = {
+    "every": every, "settles": settles, "shares": shares, "covers": covers, "single": single,
+    "longest_gap": longest_gap, "lost": lost,
+}
+VALUES: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
+    "equals": equals, "one_of": one_of, "includes": includes, "matches": matches,
+}
+
+
+def judge_value(kind: str, values: Sequence[Any], params: Mapping[str, Any]) -> Check:
+    """Every one of ``values`` (one at least) is as ``kind`` says. Raises ParameterError."""
+    wanted = params.get("pattern", params.get("expected"))
+    words = {"equals": "exactly", "one_of": "one of", "includes": "something with", "matches": "matching"}
+    expected = f"{words[kind]} {_text(wanted)}"
+    for value in values:
+        objection = VALUES[kind](value, params)
+        if objection:
+            return Check(Verdict.FAIL, expected, objection)
+    return Check(Verdict.PASS, expected, _text(values[-1]))
+
+
+def _unless_errors(
+    attempts: Sequence[Attempt], expected: str, actual: str, numbers: Mapping[str, Any],
+) -> Check:
+    """Pass, or unknown when the prober itself failed at an attempt."""
+    errors = [one for one in attempts if one.outcome.kind == "error"]
+    if not errors:
+        return Check(Verdict.PASS, expected, actual, None, numbers)
+    detail = errors[0].outcome.detail or "it did not say why"
+    said = f"the prober itself failed at {len(errors)} of {_many(len(attempts), 'attempt')}: {detail}"
+    return Check(Verdict.UNKNOWN, expected, said, errors[0], numbers)
+
+
+def _stray(attempts: Sequence[Attempt], backends: Sequence[str] | None, expected: str) -> Check | None:
+    """A failed check when an attempt was not answered, or by a stranger; else None."""
+    acceptable = Answered(None if backends is None else frozenset(backends))
+    sent = _sent(attempts)
+    bad = [one for one in sent if not acceptable.accepts(one.outcome)]
+    if not bad:
+        return None
+    said = f"{acceptable.objection(bad[0].outcome)}; {len(bad)} of {len(sent)} attempts so"
+    return Check(Verdict.FAIL, expected, said, bad[0], {"n": len(sent), "violations": len(bad)})
+
+
+def _sent(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Those that say something about who is judged."""
+    return [one for one in attempts if one.outcome.kind != "error"]
+
+
+def _acceptable(params: Mapping[str, Any], default: Expectation | None = None) -> Expectation:
+    if default is not None and "acceptable" not in params:
+        return default
+    try:
+        return from_json(_given(params, "acceptable"))
+    except ExpectationError as error:
+        raise ParameterError(str(error)) from error
+
+
+def _given(params: Mapping[str, Any], name: str) -> Any:
+    if name not in params:
+        raise ParameterError(f"the parameter {name} is missing")
+    return params[name]
+
+
+def _number(params: Mapping[str, Any], name: str, default: float | None = None) -> float:
+    value = params.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise ParameterError(f"{name} is a number of 0 or more, not {value!r}")
+    return float(value)
+
+
+def _chance(params: Mapping[str, Any], name: str, default: float) -> float:
+    value = _number(params, name, default)
+    if not 0 < value < 1:
+        raise ParameterError(f"{name} lies between 0 and 1, {value:g} does not")
+    return value
+
+
+def _names(params: Mapping[str, Any], name: str) -> list[str]:
+    value = _given(params, name)
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
+        raise ParameterError(f"{name} is a list of nonces, not {repr(value)[:80]}")
+    return list(dict.fromkeys(value))
+
+
+def _part(expected: Any, value: Any) -> bool:
+    if isinstance(expected, dict) and isinstance(value, dict):
+        return all(key in value and _part(inside, value[key]) for key, inside in expected.items())
+    if isinstance(value, list):
+        wanted = expected if isinstance(expected, list) else [expected]
+        return all(any(_part(one, item) for item in value) for one in wanted)
+    if isinstance(expected, str) and isinstance(value, str):
+        return expected in value
+    return _text(expected) == _text(value)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
