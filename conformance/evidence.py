@@ -96,7 +96,7 @@ class Evidence:
         self.clock = clock
         self.began = clock()
         self._lock = threading.Lock()
-        self._file = path.open("x", encoding="utf-8")
+        self._file = path.open("x", encoding="utf-8", errors="backslashreplace")
         self._judged: set[str] = set()
 
     def now(self) -> float:

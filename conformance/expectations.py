@@ -56,7 +56,7 @@ class Answered:
             who = outcome.by or "somebody who gave no name"
             return f"answered by a stranger: {who}"
         if self.source is not None and not _within(outcome.peer, self.source):
-            return f"the backend saw the client as {outcome.peer or 'nothing it told'}"
+            return f"the backend saw the client as {_host(outcome.peer) or 'nothing it told'}"
         return ""
 
     def to_json(self) -> dict[str, Any]:
@@ -201,14 +201,17 @@ def _texts(inside: Mapping[str, Any], key: str) -> frozenset[str] | None:
 
 def _within(peer: str, networks: frozenset[str]) -> bool:
     """True when the address of ``peer`` (``ip:port`` or ``[ip6]:port``) lies in one of ``networks``."""
-    host = peer.rpartition(":")[0].strip("[]")
     try:
-        address = ipaddress.ip_address(host.partition("%")[0])
+        address = ipaddress.ip_address(_host(peer).partition("%")[0])
     except ValueError:
         return False
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return any(address in ipaddress.ip_network(one, strict=False) for one in networks)
+
+
+def _host(peer: str) -> str:
+    return peer.rpartition(":")[0].strip("[]")
 
 
 def _either(names: list[str]) -> str:

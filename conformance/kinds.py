@@ -76,7 +76,11 @@ def every(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     numbers = {"n": len(sent), "violations": len(bad), "bound95": bound}
     expected = f"each of {_many(len(sent), 'attempt')} {acceptable.sentence()}"
     if bad:
-        tally = Counter(acceptable.objection(one.outcome).split(" after ")[0] for one in bad).most_common(3)
+        ended = (
+            one.outcome.kind if one.outcome.kind != "answered" else acceptable.objection(one.outcome)
+            for one in bad
+        )
+        tally = Counter(ended).most_common(3)
         kinds = ", ".join(f"{count} × {what}" for what, count in tally)
         first = acceptable.objection(bad[0].outcome)
         said = f"{first}; {len(bad)} of {len(sent)} not acceptable: {kinds}"

@@ -1,0 +1,158 @@
+"""What every report says, whatever its format: made from evidence records alone."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from conformance.evidence import Record
+from conformance.requirements import ID, locked_ids
+from conformance.verdict import Finding, Judgement, Overall, Verdict, exit_code, judge
+
+
+@dataclass(frozen=True)
+class Row:
+    """One requirement in the report."""
+
+    id: str
+    area: str
+    level: str
+    sentence: str
+    source: str
+    verdict: Verdict
+    reason: str
+    numbers: Mapping[str, Any]
+    checks: tuple[Mapping[str, Any], ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long its body took; 0.0 when it did not run."""
+        return float(self.numbers.get("seconds", 0.0))
+
+    def figures(self) -> str:
+        """The numbers in words, on one line; empty when there are none."""
+        parts = (_counted(self.numbers), _shared(self.numbers), _timed(self.numbers))
+        return "; ".join(said for said in parts if said)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run, judged."""
+
+    facts: Mapping[str, Any]  # of the header: run, suite, commit, dirty, command, kernel, cluster, options, …
+    ended: str
+    rows: tuple[Row, ...]
+    judgement: Judgement
+    missing: Mapping[str, int] = field(default_factory=dict)  # rows of ids.lock not in this run, by area
+
+    @property
+    def overall(self) -> Overall:
+        """What can be said of the whole."""
+        return self.judgement.overall
+
+    @property
+    def exit_code(self) -> int:
+        """0 conformant, 1 failed, 2 unknown or partial, 3 nothing, 4 the suite's own error."""
+        return exit_code(self.judgement)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many requirements have each verdict, worst first; zeros left out."""
+        seen = Counter(row.verdict for row in self.rows)
+        return {verdict.value: seen[verdict] for verdict in Verdict if seen[verdict]}
+
+    @property
+    def implementation(self) -> Mapping[str, Any]:
+        """Name, version and features of who is judged; name "unknown" when the run did not say."""
+        said = self.facts.get("implementation")
+        if isinstance(said, Mapping):
+            return said
+        return {"name": str(said)} if said else {"name": "an implementation without a name"}
+
+    def of(self, *verdicts: Verdict) -> list[Row]:
+        """The rows of these verdicts, in the run's order."""
+        return [row for row in self.rows if row.verdict in verdicts]
+
+    def rerun(self) -> str:
+        """The command that runs only what is not green again; empty when all is."""
+        ids = [row.id for row in self.of(Verdict.FAIL, Verdict.SUITE_ERROR, Verdict.UNKNOWN, Verdict.NOT_RUN)]
+        return rerun_command(self.facts, ids) if ids else ""
+
+
+def build(records: Sequence[Record]) -> Report:
+    """Judge ``records`` and gather what a report says. Raises EvidenceError as ``judge`` does."""
+    judgement = judge(records)
+    header, footer = records[0], records[-1]
+    entries = {entry["id"]: entry for entry in header["requirements"]}
+    rows = tuple(_row(ruling.id, entries.get(ruling.id, {}), judgement, number)
+                 for number, ruling in enumerate(judgement.rulings))
+    missing = Counter(area for id, area in locked_ids().items() if id not in entries and area != "dropped")
+    facts = {key: value for key, value in header.items() if key not in {"type", "requirements"}}
+    return Report(facts, footer["ended"], rows, judgement, dict(missing))
+
+
+def rerun_command(facts: Mapping[str, Any], ids: Sequence[str]) -> str:
+    """The run's own command, its requirements replaced by ``ids``.
+
+    The command is a text or a list of arguments; requirements are its arguments that look like IDs.
+    """
+    command = facts.get("command") or "service-conformance run"
+    words = [str(word) for word in command] if isinstance(command, list) else _split(str(command))
+    kept: list[str] = []
+    for word in words:
+        if ID.match(word.rstrip("*")):
+            continue
+        kept.append(word)
+    return shlex.join([*kept, *ids])
+
+
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()
+
+
+def _row(id: str, entry: Mapping[str, Any], judgement: Judgement, number: int) -> Row:
+    ruling = judgement.rulings[number]
+    matched = ID.match(id)
+    area = entry.get("area") or (matched["area"] if matched else id)
+    return Row(
+        id, str(area), str(entry.get("level", "")), str(entry.get("sentence", "")),
+        str(entry.get("source", "")), ruling.verdict, ruling.reason, ruling.numbers, ruling.checks,
+        ruling.findings,
+    )
+
+
+def _counted(numbers: Mapping[str, Any]) -> str:
+    """How many attempts, and what may still be wrong."""
+    if "n" not in numbers:
+        return ""
+    said = f"n {numbers['n']:,}"
+    if "bound95" in numbers:
+        wrong = f", {numbers['violations']} not acceptable" if numbers.get("violations") else ""
+        return f"{said}{wrong}, ≤ {numbers['bound95']:.2%} at 95 %"
+    return said
+
+
+def _shared(numbers: Mapping[str, Any]) -> str:
+    """The shares, their p-value, and what the sample would have shown."""
+    if "shares" not in numbers:
+        return ""
+    split = " / ".join(f"{share:.1%}" for share in numbers["shares"].values())
+    shift = numbers.get("smallest_shift")
+    power = f", shows a shift of {shift * 100:.1f} points" if shift else ""
+    return f"shares {split}, p {numbers['p_value']:.2g}{power}"
+
+
+def _timed(numbers: Mapping[str, Any]) -> str:
+    """What was measured in seconds."""
+    words = {"settled_s": "settled in", "longest_gap_s": "longest gap", "lost_s": "lost"}
+    said = [f"{word} {numbers[name]:.3f} s" for name, word in words.items() if numbers.get(name) is not None]
+    if "seconds" in numbers:
+        said.append(f"took {numbers['seconds']:.1f} s")
+    return ", ".join(said)
