@@ -13,6 +13,9 @@ from conformance.requirements import ID, locked_ids
 from conformance.verdict import Finding, Judgement, Overall, Verdict, exit_code, judge
 
 
+_SELECTION = frozenset({"--requirement", "--area", "--profile", "--level"})  # each takes one word
+
+
 @dataclass(frozen=True)
 class Row:
     """One requirement in the report."""
@@ -67,11 +70,10 @@ class Report:
 
     @property
     def implementation(self) -> Mapping[str, Any]:
-        """Name, version and features of who is judged; name "unknown" when the run did not say."""
+        """Name, version and features of who is judged, as far as the run said."""
         said = self.facts.get("implementation")
-        if isinstance(said, Mapping):
-            return said
-        return {"name": str(said)} if said else {"name": "an implementation without a name"}
+        told = dict(said) if isinstance(said, Mapping) else {"name": str(said or "")}
+        return {**told, "name": told.get("name") or "whatever serves there"}
 
     def of(self, *verdicts: Verdict) -> list[Row]:
         """The rows of these verdicts, in the run's order."""
@@ -96,18 +98,17 @@ def build(records: Sequence[Record]) -> Report:
 
 
 def rerun_command(facts: Mapping[str, Any], ids: Sequence[str]) -> str:
-    """The run's own command, its requirements replaced by ``ids``.
-
-    The command is a text or a list of arguments; requirements are its arguments that look like IDs.
-    """
+    """The run's own command with its selection replaced by ``ids``; the command is a text or its arguments."""
     command = facts.get("command") or "service-conformance run"
     words = [str(word) for word in command] if isinstance(command, list) else _split(str(command))
     kept: list[str] = []
+    skip = False
     for word in words:
-        if ID.match(word.rstrip("*")):
+        if skip or word.partition("=")[0] in _SELECTION:
+            skip = not skip and "=" not in word
             continue
         kept.append(word)
-    return shlex.join([*kept, *ids])
+    return shlex.join([*kept, "--requirement", ",".join(ids)])
 
 
 def _split(command: str) -> list[str]:
