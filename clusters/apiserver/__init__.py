@@ -1,1 +1,3 @@
-"""An embedded Kubernetes API server: store, rules and HTTP, judged by the same list as a real kube-apiserver."""
+"""An embedded Kubernetes API server: store, rules and HTTP, judged by the same list as a real kube-
+apiserver.
+"""

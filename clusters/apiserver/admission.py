@@ -1,7 +1,8 @@
-"""What happens to an object between the request and the store: ordered steps for each kind and operation. Pure.
+"""What happens to an object between the request and the store: ordered steps for each kind and operation.
+Pure.
 
-``complete`` sets defaults, ``errors`` and ``update_errors`` give what is wrong; the Service's numbers are dealt
-by ``service_allocation``. Order: ``registry/generic/registry/store.go`` of Kubernetes 1.36.
+``complete`` sets defaults, ``errors`` and ``update_errors`` give what is wrong; the Service's numbers are
+dealt by ``service_allocation``. Order: ``registry/generic/registry/store.go`` of Kubernetes 1.36.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from clusters.apiserver import kinds, pods
 from clusters.apiserver.metadata import keep_server_fields, metadata_errors, metadata_update_errors
 from clusters.apiserver.resources import Resource
 from clusters.apiserver.service_fields import drop_fields_of_old_type, with_defaults
-from clusters.apiserver.service_validation import service_errors, service_update_errors
+from clusters.apiserver.service_updates import service_update_errors
+from clusters.apiserver.service_validation import service_errors
 from clusters.apiserver.status import FieldError
 
 Object = dict[str, Any]
@@ -96,9 +98,17 @@ def set_defaults(obj: Object) -> None:
 
 
 def prepare_create(resource: Resource, obj: Object) -> None:
-    """Clears, in place, what a caller may not set on creation: deletion marks, and the status of most kinds."""
+    """Clears, in place, what a caller may not set on creation: deletion marks, and the status of most
+    kinds.
+    """
     metadata = obj["metadata"]
-    for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"):
+    for field in (
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "managedFields",
+        "generation",
+    ):
         metadata.pop(field, None)
     if resource.has_generation:
         metadata["generation"] = 1
@@ -138,7 +148,9 @@ def _counted(obj: Object) -> Object:
 
 
 def prepare_status_update(resource: Resource, new: Object, old: Object) -> Object:
-    """The object after an update of ``/status``: the old one with the new status (and changeable metadata)."""
+    """The object after an update of ``/status``: the old one with the new status (and changeable
+    metadata).
+    """
     metadata = copy.deepcopy(new["metadata"])
     keep_server_fields(metadata, old["metadata"])
     if resource.group == "apps":

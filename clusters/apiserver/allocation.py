@@ -1,7 +1,8 @@
 """The pools of Service addresses and node ports: who has which number, and which one comes next. Pure.
 
 Bands, preference and words are those of Kubernetes 1.36 (``ipallocator``, ``portallocator``): numbers nobody
-asked for come from the upper band first, so that the lower band stays free for those who ask (KEP-3070, KEP-3668).
+asked for come from the upper band first, so that the lower band stays free for those who ask (KEP-3070,
+KEP-3668).
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Pool:
     ``kept`` are numbers promised to somebody: never given unasked.
     """
 
-    def __init__(self, first: int, last: int, band: int, rng: random.Random, kept: Iterable[int] = ()) -> None:
+    def __init__(
+        self, first: int, last: int, band: int, rng: random.Random, kept: Iterable[int] = ()
+    ) -> None:
         self.first, self.last, self.band = first, last, band
         self.taken: set[int] = set()
         self.kept = frozenset(kept)
@@ -94,7 +97,7 @@ def _band(size: int, step: int, lowest: int, highest: int) -> int:
 class Transaction:
     """Numbers taken and to be released for one request: all of it happens, or none of it.
 
-    Nothing is taken in a dry run; then ``Pool`` is only asked. Use: take…, then ``commit`` or ``revert`` once.
+    Nothing is taken in a dry run; then ``Pool`` is only asked. Use: take…, then ``commit`` or ``revert``.
     """
 
     def __init__(self, dry_run: bool) -> None:

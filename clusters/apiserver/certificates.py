@@ -1,4 +1,6 @@
-"""The server's own certificate authority and serving certificate, made new at every start. P-256: 0.1 ms a key."""
+"""The server's own certificate authority and serving certificate, made new at every start. P-256: 0.1 ms
+a key.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +25,32 @@ def _name(common: str) -> x509.Name:
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(digital_signature=True, content_commitment=False, key_encipherment=False,
-                         data_encipherment=False, key_agreement=False, key_cert_sign=signs_certificates,
-                         crl_sign=False, encipher_only=False, decipher_only=False)
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
-    return (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
-            .serial_number(x509.random_serial_number()).not_valid_before(now - _SKEW).not_valid_after(now + _LIFE))
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _SKEW)
+        .not_valid_after(now + _LIFE)
+    )
 
 
 def _alternative(name: str) -> x509.GeneralName:
@@ -44,31 +63,39 @@ def _alternative(name: str) -> x509.GeneralName:
 def make(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
     """Writes ``ca.crt``, ``server.crt`` and ``server.key`` (readable by the owner only) into ``folder``.
 
-    ``names`` are the addresses and DNS names clients will use. Gives the context to serve with. OSError when the
-    folder cannot be written.
+    ``names`` are the addresses and DNS names clients will use. Gives the context to serve with. OSError when
+    the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = _name("service-conformance-ca")
     identifier = x509.SubjectKeyIdentifier.from_public_key(authority.public_key())
-    ca = (_builder(issuer, issuer, authority.public_key())
-          .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-          .add_extension(_usage(signs_certificates=True), critical=True)
-          .add_extension(identifier, critical=False)
-          .sign(authority, hashes.SHA256()))
-    serving = (_builder(_name("kube-apiserver"), issuer, key.public_key())
-               .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-               .add_extension(_usage(signs_certificates=False), critical=True)
-               .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-               .add_extension(x509.SubjectAlternativeName([_alternative(name) for name in dict.fromkeys(names)]),
-                              critical=False)
-               .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
-                              critical=False)
-               .sign(authority, hashes.SHA256()))
+    ca = (
+        _builder(issuer, issuer, authority.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(authority, hashes.SHA256())
+    )
+    serving = (
+        _builder(_name("kube-apiserver"), issuer, key.public_key())
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([_alternative(name) for name in dict.fromkeys(names)]), critical=False
+        )
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
+        )
+        .sign(authority, hashes.SHA256())
+    )
     pem = serialization.Encoding.PEM
     (folder / "server.crt").write_bytes(serving.public_bytes(pem))
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with os.fdopen(os.open(folder / "server.key", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with os.fdopen(
+        os.open(folder / "server.key", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+    ) as file:
         file.write(secret)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -1,7 +1,7 @@
 """Deleting: preconditions, grace, finalizers, dependents, and emptying a namespace. Pure.
 
-Rules: ``registry/generic/registry/store.go``, the garbage collector and the namespace controller of Kubernetes
-1.36. What those controllers do some time later happens here within the same operation.
+Rules: ``registry/generic/registry/store.go``, the garbage collector and the namespace controller of
+Kubernetes 1.36. What those controllers do some time later happens here within the same operation.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ class DeleteOptions:
 def delete_options(body: Any, query: dict[str, str]) -> DeleteOptions:
     """Options from a request's body, or its query where the body is empty. Refused 400 for wrong types."""
     if body is None:
-        body = {name: query[name] for name in ("propagationPolicy", "gracePeriodSeconds", "dryRun") if name in query}
+        body = {
+            name: query[name]
+            for name in ("propagationPolicy", "gracePeriodSeconds", "dryRun")
+            if name in query
+        }
         if "gracePeriodSeconds" in body:
             body["gracePeriodSeconds"] = _seconds(body["gracePeriodSeconds"])
     if not isinstance(body, dict):
@@ -44,15 +48,24 @@ def delete_options(body: Any, query: dict[str, str]) -> DeleteOptions:
     conditions = body.get("preconditions") or {}
     grace, policy = body.get("gracePeriodSeconds"), body.get("propagationPolicy") or ""
     if not isinstance(conditions, dict) or (grace is not None and (not isinstance(grace, int) or grace < 0)):
-        raise bad_request("DeleteOptions: preconditions must be an object and gracePeriodSeconds a whole number "
-                          "of seconds, 0 or more")
+        raise bad_request(
+            "DeleteOptions: preconditions must be an object and gracePeriodSeconds a whole number "
+            "of seconds, 0 or more"
+        )
     if policy not in _POLICIES:
-        raise bad_request(f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{policy}": '
-                          'supported values: "Foreground", "Background", "Orphan"')
+        raise bad_request(
+            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{policy}": '
+            'supported values: "Foreground", "Background", "Orphan"'
+        )
     if body.get("orphanDependents") is True:
         policy = "Orphan"
-    return DeleteOptions(str(conditions.get("uid") or ""), str(conditions.get("resourceVersion") or ""), grace, policy,
-                         bool(body.get("dryRun") or query.get("dryRun")))
+    return DeleteOptions(
+        str(conditions.get("uid") or ""),
+        str(conditions.get("resourceVersion") or ""),
+        grace,
+        policy,
+        bool(body.get("dryRun") or query.get("dryRun")),
+    )
 
 
 def _seconds(text: str) -> int:
@@ -64,7 +77,9 @@ def _seconds(text: str) -> int:
 class Deleter:
     """Deletes objects of a store. ``forget`` is told of each object removed; ``now`` gives a timestamp."""
 
-    def __init__(self, store: Store, forget: Callable[[Resource, Key, Object], None], now: Callable[[], str]) -> None:
+    def __init__(
+        self, store: Store, forget: Callable[[Resource, Key, Object], None], now: Callable[[], str]
+    ) -> None:
         self.store, self._forget, self._now = store, forget, now
         self._dependents: dict[str, set[tuple[Resource, Key]]] = {}  # by the owner's uid
         self._terminating: set[str] = set()
@@ -102,17 +117,27 @@ class Deleter:
     def _check(self, resource: Resource, key: Key, entry: Entry, options: DeleteOptions) -> None:
         have = entry.object["metadata"]["uid"]
         if options.uid and options.uid != have:
-            raise conflict(resource, key[1], f"the UID in the precondition ({options.uid}) does not match the UID in "
-                           f"record ({have}). The object might have been deleted and then recreated")
+            raise conflict(
+                resource,
+                key[1],
+                f"the UID in the precondition ({options.uid}) does not match the UID in "
+                f"record ({have}). The object might have been deleted and then recreated",
+            )
         if options.version and options.version != str(entry.version):
-            raise conflict(resource, key[1], f"the ResourceVersion in the precondition ({options.version}) does not "
-                           f"match the ResourceVersion in record ({entry.version}). The object might have been "
-                           "modified")
+            raise conflict(
+                resource,
+                key[1],
+                f"the ResourceVersion in the precondition ({options.version}) does not "
+                f"match the ResourceVersion in record ({entry.version}). The object might have been "
+                "modified",
+            )
         if resource.plural == "namespaces" and key[1] in _LASTING:
             raise forbidden(resource, key[1], "this namespace may not be deleted")
 
     def _mark(self, resource: Resource, key: Key, entry: Entry, grace: int, finalizers: list[str]) -> Entry:
-        """Writes the deletion marks; a later, shorter grace replaces a longer one, never the other way round."""
+        """Writes the deletion marks; a later, shorter grace replaces a longer one, never the other way
+        round.
+        """
         obj = msgspec.json.decode(entry.body)
         metadata = obj["metadata"]
         earlier = metadata.get("deletionGracePeriodSeconds")
@@ -125,10 +150,14 @@ class Deleter:
             metadata["finalizers"] = finalizers
         if resource.has_generation and earlier is None:
             metadata["generation"] = metadata.get("generation", 0) + 1
-        return self.store.put(resource, key, {"kind": resource.kind, "apiVersion": resource.api_version, **obj})
+        return self.store.put(
+            resource, key, {"kind": resource.kind, "apiVersion": resource.api_version, **obj}
+        )
 
     def remove(self, resource: Resource, key: Key, obj: Object) -> Entry:
-        """Removes an object for good, and then what depends on it; gives it with the version of its removal."""
+        """Removes an object for good, and then what depends on it; gives it with the version of its
+        removal.
+        """
         last = self.store.remove(resource, key)
         metadata = obj["metadata"]
         for owner in metadata.get("ownerReferences") or ():
@@ -148,7 +177,8 @@ class Deleter:
     def _owned(self, resource: Resource, key: Key, uid: str) -> bool:
         entry = self.store.get(resource, key)
         return entry is not None and any(
-            owner["uid"] == uid for owner in entry.object["metadata"].get("ownerReferences") or ())
+            owner["uid"] == uid for owner in entry.object["metadata"].get("ownerReferences") or ()
+        )
 
     def _delete_dependents(self, uid: str, policy: str) -> None:
         for resource, key in self._living_dependents(uid):
@@ -164,8 +194,12 @@ class Deleter:
             self._dependents.pop(uid, None)
 
     def _exists(self, uid: str) -> bool:
-        return any(entry.object["metadata"]["uid"] == uid for resource in RESOURCES if not resource.stored_as
-                   for _, entry in self.store.select(resource))
+        return any(
+            entry.object["metadata"]["uid"] == uid
+            for resource in RESOURCES
+            if not resource.stored_as
+            for _, entry in self.store.select(resource)
+        )
 
     def _orphan(self, uid: str) -> None:
         for resource, key in self._living_dependents(uid):
@@ -201,7 +235,9 @@ class Deleter:
             obj = msgspec.json.decode(entry.body)
             obj["metadata"]["deletionTimestamp"] = self._now()
             obj["status"] = {**obj.get("status", {}), "phase": "Terminating"}
-            marked = self.store.put(resource, key, {"kind": resource.kind, "apiVersion": resource.api_version, **obj})
+            marked = self.store.put(
+                resource, key, {"kind": resource.kind, "apiVersion": resource.api_version, **obj}
+            )
         self._terminating.add(name)
         for kind in RESOURCES:
             if kind.namespaced and not kind.stored_as:
@@ -216,14 +252,20 @@ class Deleter:
         if namespaces is None or self.store.get(namespaces, ("", name)) is None:
             return
         for kind in RESOURCES:
-            if kind.namespaced and not kind.stored_as and next(self.store.select(kind, name), None) is not None:
+            if (
+                kind.namespaced
+                and not kind.stored_as
+                and next(self.store.select(kind, name), None) is not None
+            ):
                 return
         self._terminating.discard(name)
         self.store.remove(namespaces, ("", name))
 
 
 def _grace(resource: Resource, obj: Object, options: DeleteOptions) -> int:
-    """Seconds a pod may take to end: none when it never got a node or has ended, else as asked or as it says."""
+    """Seconds a pod may take to end: none when it never got a node or has ended, else as asked or as it
+    says.
+    """
     if resource.kind != "Pod":
         return 0
     spec, metadata = obj.get("spec", {}), obj["metadata"]

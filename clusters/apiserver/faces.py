@@ -13,9 +13,15 @@ from clusters.apiserver.resources import Resource
 from clusters.apiserver.status import bad_request
 from clusters.apiserver.store import encode_body
 
-_NEW_TO_CORE = {"note": "message", "regarding": "involvedObject", "reportingController": "reportingComponent",
-                "deprecatedSource": "source", "deprecatedFirstTimestamp": "firstTimestamp",
-                "deprecatedLastTimestamp": "lastTimestamp", "deprecatedCount": "count"}
+_NEW_TO_CORE = {
+    "note": "message",
+    "regarding": "involvedObject",
+    "reportingController": "reportingComponent",
+    "deprecatedSource": "source",
+    "deprecatedFirstTimestamp": "firstTimestamp",
+    "deprecatedLastTimestamp": "lastTimestamp",
+    "deprecatedCount": "count",
+}
 _CORE_TO_NEW = {core: new for new, core in _NEW_TO_CORE.items()}
 
 
@@ -29,8 +35,10 @@ def to_home(resource: Resource, home: Resource, value: Any) -> Any:
         return value
     version = value.get("apiVersion", resource.api_version)
     if version != resource.api_version:
-        raise bad_request(f"the API version in the data ({version}) does not match the expected API version "
-                          f"({resource.api_version})")
+        raise bad_request(
+            f"the API version in the data ({version}) does not match the expected API version "
+            f"({resource.api_version})"
+        )
     return _renamed({**value, "apiVersion": home.api_version}, _NEW_TO_CORE)
 
 

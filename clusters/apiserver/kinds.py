@@ -11,7 +11,15 @@ from clusters.apiserver import names, pods
 from clusters.apiserver.metadata import label_errors
 from clusters.apiserver.selectors import matches_label_selector
 from clusters.apiserver.service_validation import special_ip
-from clusters.apiserver.status import FieldError, duplicate, forbidden_field, invalid, not_supported, required, too_long
+from clusters.apiserver.status import (
+    FieldError,
+    duplicate,
+    forbidden_field,
+    invalid,
+    not_supported,
+    required,
+    too_long,
+)
 
 Object = dict[str, Any]
 
@@ -60,13 +68,21 @@ def workload_errors(obj: Object) -> list[FieldError]:
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
             wrong.append(invalid("spec.selector", selector, "empty selector is invalid for deployment"))
         elif not matches_label_selector(selector, labels):
-            wrong.append(invalid("spec.template.metadata.labels", labels,
-                                 "`selector` does not match template `labels`"))
+            wrong.append(
+                invalid(
+                    "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
+                )
+            )
     wrong += label_errors(labels, "spec.template.labels")
     wrong += pods.pod_spec_errors(spec["template"]["spec"], "spec.template.spec")
     if spec["template"]["spec"].get("restartPolicy") != "Always":
-        wrong.append(not_supported("spec.template.spec.restartPolicy",
-                                   spec["template"]["spec"].get("restartPolicy", ""), ("Always",)))
+        wrong.append(
+            not_supported(
+                "spec.template.spec.restartPolicy",
+                spec["template"]["spec"].get("restartPolicy", ""),
+                ("Always",),
+            )
+        )
     kind = spec.get("strategy", {}).get("type", "RollingUpdate")
     if kind not in {"Recreate", "RollingUpdate"}:
         wrong.append(not_supported("spec.strategy.type", kind, ("Recreate", "RollingUpdate")))
@@ -77,16 +93,25 @@ def selector_errors(selector: Object, path: str) -> list[FieldError]:
     """What is wrong with a LabelSelector object."""
     wrong = label_errors(selector.get("matchLabels") or {}, f"{path}.matchLabels")
     for index, term in enumerate(selector.get("matchExpressions") or ()):
-        at, operator, values = f"{path}.matchExpressions[{index}]", term.get("operator", ""), term.get("values") or []
+        at, operator, values = (
+            f"{path}.matchExpressions[{index}]",
+            term.get("operator", ""),
+            term.get("values") or [],
+        )
         if operator in {"In", "NotIn"} and not values:
             wrong.append(required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
         elif operator in {"Exists", "DoesNotExist"} and values:
-            wrong.append(forbidden_field(f"{at}.values",
-                                         "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"))
+            wrong.append(
+                forbidden_field(
+                    f"{at}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+                )
+            )
         elif operator not in {"In", "NotIn", "Exists", "DoesNotExist"}:
             wrong.append(invalid(f"{at}.operator", operator, "not a valid selector operator"))
-        wrong += [invalid(f"{at}.key", term.get("key", ""), message)
-                  for message in names.qualified_name(term.get("key", ""))]
+        wrong += [
+            invalid(f"{at}.key", term.get("key", ""), message)
+            for message in names.qualified_name(term.get("key", ""))
+        ]
     return wrong
 
 
@@ -117,7 +142,9 @@ def endpoint_slice_errors(obj: Object) -> list[FieldError]:
         wrong.append(not_supported("addressType", kind, kinds))
     for field, limit in (("endpoints", _MOST_ENDPOINTS), ("ports", _MOST_PORTS)):
         if len(obj[field]) > limit:
-            wrong.append(FieldError("FieldValueTooMany", field, len(obj[field]), f"must have at most {limit} items"))
+            wrong.append(
+                FieldError("FieldValueTooMany", field, len(obj[field]), f"must have at most {limit} items")
+            )
     for index, endpoint in enumerate(obj["endpoints"][:_MOST_ENDPOINTS]):
         wrong += _endpoint_errors(endpoint, kind, f"endpoints[{index}]")
     return wrong + _slice_port_errors(obj["ports"][:_MOST_PORTS])
@@ -128,8 +155,14 @@ def _endpoint_errors(endpoint: Object, kind: str, path: str) -> list[FieldError]
     if not addresses:
         wrong.append(required(f"{path}.addresses", "must contain at least 1 address"))
     elif len(addresses) > _MOST_ADDRESSES:
-        wrong.append(FieldError("FieldValueTooMany", f"{path}.addresses", len(addresses),
-                                f"must have at most {_MOST_ADDRESSES} items"))
+        wrong.append(
+            FieldError(
+                "FieldValueTooMany",
+                f"{path}.addresses",
+                len(addresses),
+                f"must have at most {_MOST_ADDRESSES} items",
+            )
+        )
     for index, address in enumerate(addresses):
         at = f"{path}.addresses[{index}]"
         wrong += [invalid(at, address, message) for message in _address_errors(address, kind)]
@@ -166,7 +199,9 @@ def _slice_port_errors(ports: list[Object]) -> list[FieldError]:
         if port["protocol"] not in {"TCP", "UDP", "SCTP"}:
             wrong.append(not_supported(f"{at}.protocol", port["protocol"], ("SCTP", "TCP", "UDP")))
         if "port" in port:
-            wrong += [invalid(f"{at}.port", port["port"], message) for message in names.port_number(port["port"])]
+            wrong += [
+                invalid(f"{at}.port", port["port"], message) for message in names.port_number(port["port"])
+            ]
     return wrong
 
 
@@ -199,20 +234,25 @@ def data_update_errors(new: Object, old: Object) -> list[FieldError]:
         return []
     if not new.get("immutable"):
         return [forbidden_field("immutable", "field is immutable when `immutable` is set")]
-    return [forbidden_field(field, "field is immutable when `immutable` is set")
-            for field in ("data", "binaryData") if new.get(field) != old.get(field)]
+    return [
+        forbidden_field(field, "field is immutable when `immutable` is set")
+        for field in ("data", "binaryData")
+        if new.get(field) != old.get(field)
+    ]
 
 
 def node_errors(obj: Object) -> list[FieldError]:
     """What is wrong with a Node."""
-    return [invalid(f"spec.podCIDRs[{index}]", value, message)
-            for index, value in enumerate(obj.get("spec", {}).get("podCIDRs", ()))
-            for message in names.cidr(value)]
+    return [
+        invalid(f"spec.podCIDRs[{index}]", value, message)
+        for index, value in enumerate(obj.get("spec", {}).get("podCIDRs", ()))
+        for message in names.cidr(value)
+    ]
 
 
 def node_update_errors(new: Object, old: Object) -> list[FieldError]:
     """A node's pod networks are given once."""
     before, after = old.get("spec", {}).get("podCIDRs"), new.get("spec", {}).get("podCIDRs")
     if before and before != after:
-        return [forbidden_field("spec", "node updates may not change podCIDR except from \"\" to valid")]
+        return [forbidden_field("spec", 'node updates may not change podCIDR except from "" to valid')]
     return []

@@ -15,16 +15,20 @@ from clusters.apiserver.selectors import Test
 from clusters.apiserver.status import Refused, bad_request, expired
 from clusters.apiserver.store import Entry, Key, Store
 
-_TOO_OLD = ("The provided continue parameter is too old to display a consistent list result. You can start a new list "
-            "without the continue parameter, or use the continue token in this response to retrieve the remainder of "
-            "the results. Continuing with the provided token results in an inconsistent list - objects that were "
-            "created, modified, or deleted between the time the first chunk was returned and now may show up in the "
-            "list.")
+_TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new "
+    "list without the continue parameter, or use the continue token in this response to retrieve the "
+    "remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were "
+    "created, modified, or deleted between the time the first chunk was returned and now may show up in the "
+    "list."
+)
 
 
 @dataclass(frozen=True)
 class ListOptions:
-    """What of a kind to list: a namespace or all, what a selector matches, at most ``limit`` (0: all) at once."""
+    """What of a kind to list: a namespace or all, what a selector matches, at most ``limit`` (0: all) at
+    once.
+    """
 
     namespace: str = ""
     test: Test | None = None
@@ -43,8 +47,13 @@ def whole_number(text: str, name: str) -> int:
     return int(text)
 
 
-def list_objects(store: Store, resource: Resource, home: Resource, options: ListOptions,
-                 recode: Callable[[bytes], bytes] | None = None) -> bytes:
+def list_objects(
+    store: Store,
+    resource: Resource,
+    home: Resource,
+    options: ListOptions,
+    recode: Callable[[bytes], bytes] | None = None,
+) -> bytes:
     """The JSON of a ``List`` object. ``home`` is the kind that holds the objects. Refused: 400, 410, 504."""
     version, after = _starting_point(store, options)
     entries = _entries(store, home, options, version, after)
@@ -68,7 +77,7 @@ def list_objects(store: Store, resource: Resource, home: Resource, options: List
     if recode:
         bodies = [recode(body) for body in bodies]
     head = f'{{"kind":"{resource.kind}List","apiVersion":"{resource.api_version}","metadata":'.encode()
-    return b"%s%s,\"items\":[%s]}" % (head, msgspec.json.encode(metadata), b",".join(bodies))
+    return b'%s%s,"items":[%s]}' % (head, msgspec.json.encode(metadata), b",".join(bodies))
 
 
 def _starting_point(store: Store, options: ListOptions) -> tuple[int, Key | None]:
@@ -76,21 +85,33 @@ def _starting_point(store: Store, options: ListOptions) -> tuple[int, Key | None
         return _read_token(store, options.resume)
     asked = whole_number(options.version, "resourceVersion")
     if asked > store.version:
-        raise Refused(504, "Timeout", f"Timeout: Too large resource version: {asked}, current: {store.version}", {
-            "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
-            "retryAfterSeconds": 1})
+        raise Refused(
+            504,
+            "Timeout",
+            f"Timeout: Too large resource version: {asked}, current: {store.version}",
+            {
+                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+                "retryAfterSeconds": 1,
+            },
+        )
     return (asked if options.match == "Exact" else store.version), None
 
 
-def _entries(store: Store, home: Resource, options: ListOptions, version: int,
-             after: Key | None) -> Iterable[tuple[Key, Entry]]:
+def _entries(
+    store: Store, home: Resource, options: ListOptions, version: int, after: Key | None
+) -> Iterable[tuple[Key, Entry]]:
     if version == store.version:
         return store.select(home, options.namespace, after)
     past = store.past(home, version)
     if past is None:
-        raise expired(_TOO_OLD if options.resume else f"The resourceVersion for the provided list is too old: {version}")
-    return ((key, entry) for key, entry in past
-            if (not options.namespace or key[0] == options.namespace) and (after is None or key > after))
+        raise expired(
+            _TOO_OLD if options.resume else f"The resourceVersion for the provided list is too old: {version}"
+        )
+    return (
+        (key, entry)
+        for key, entry in past
+        if (not options.namespace or key[0] == options.namespace) and (after is None or key > after)
+    )
 
 
 class _Token(msgspec.Struct):
@@ -112,4 +133,3 @@ def _read_token(store: Store, token: str) -> tuple[int, Key]:
     if found.rv > store.version:
         raise bad_request("continue key is not valid: it is of another server")
     return found.rv, found.start
-

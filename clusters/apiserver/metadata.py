@@ -26,7 +26,7 @@ _NAME_RULES: dict[str, Callable[[str], list[str]]] = {
 
 def generated_name(base: str, rng: random.Random) -> str:
     """``generateName`` and five random signs, cut so that the name fits a label."""
-    return base[:_LONGEST - _SUFFIX] + "".join(rng.choice(_ALPHABET) for _ in range(_SUFFIX))
+    return base[: _LONGEST - _SUFFIX] + "".join(rng.choice(_ALPHABET) for _ in range(_SUFFIX))
 
 
 def label_errors(labels: dict[str, str], path: str) -> list[FieldError]:
@@ -43,7 +43,9 @@ def metadata_errors(resource: Resource, metadata: dict[str, Any]) -> list[FieldE
     wrong: list[FieldError] = []
     rule = _NAME_RULES.get(resource.plural, names.dns_subdomain)
     if prefix := metadata.get("generateName", ""):
-        wrong += [invalid("metadata.generateName", prefix, message) for message in rule(_without_dash(prefix))]
+        wrong += [
+            invalid("metadata.generateName", prefix, message) for message in rule(_without_dash(prefix))
+        ]
     name = metadata.get("name", "")
     if not name:
         wrong.append(required("metadata.name", "name or generateName is required"))
@@ -52,8 +54,10 @@ def metadata_errors(resource: Resource, metadata: dict[str, Any]) -> list[FieldE
     wrong += label_errors(metadata.get("labels") or {}, "metadata.labels")
     wrong += _annotation_errors(metadata.get("annotations") or {})
     for index, finalizer in enumerate(metadata.get("finalizers") or ()):
-        wrong += [invalid(f"metadata.finalizers[{index}]", finalizer, message)
-                  for message in names.qualified_name(finalizer)]
+        wrong += [
+            invalid(f"metadata.finalizers[{index}]", finalizer, message)
+            for message in names.qualified_name(finalizer)
+        ]
     return wrong + _owner_errors(metadata.get("ownerReferences") or [])
 
 
@@ -63,12 +67,23 @@ def _without_dash(prefix: str) -> str:
 
 
 def _annotation_errors(annotations: dict[str, str]) -> list[FieldError]:
-    wrong = [invalid("metadata.annotations", key, message)
-             for key in annotations for message in names.qualified_name(key.lower())]
-    size = sum(len(key.encode()) + len(value.encode("utf-8", "surrogatepass")) for key, value in annotations.items())
+    wrong = [
+        invalid("metadata.annotations", key, message)
+        for key in annotations
+        for message in names.qualified_name(key.lower())
+    ]
+    size = sum(
+        len(key.encode()) + len(value.encode("utf-8", "surrogatepass")) for key, value in annotations.items()
+    )
     if size > _ANNOTATIONS_LIMIT:
-        wrong.append(FieldError("FieldValueTooLong", "metadata.annotations", "",
-                                f"may not be more than {_ANNOTATIONS_LIMIT} bytes"))
+        wrong.append(
+            FieldError(
+                "FieldValueTooLong",
+                "metadata.annotations",
+                "",
+                f"may not be more than {_ANNOTATIONS_LIMIT} bytes",
+            )
+        )
     return wrong
 
 
@@ -79,8 +94,9 @@ def _owner_errors(owners: list[dict[str, Any]]) -> list[FieldError]:
             if not owner.get(field):
                 wrong.append(invalid(f"metadata.ownerReferences[{index}].{field}", "", "must not be empty"))
     if sum(bool(owner.get("controller")) for owner in owners) > 1:
-        wrong.append(invalid("metadata.ownerReferences", owners,
-                             "Only one reference can have Controller set to true"))
+        wrong.append(
+            invalid("metadata.ownerReferences", owners, "Only one reference can have Controller set to true")
+        )
     return wrong
 
 
@@ -98,13 +114,21 @@ def keep_server_fields(new: dict[str, Any], old: dict[str, Any]) -> None:
 
 def metadata_update_errors(new: dict[str, Any], old: dict[str, Any]) -> list[FieldError]:
     """What an update may not change in the metadata."""
-    wrong = [invalid(f"metadata.{field}", new.get(field, ""), "field is immutable")
-             for field in ("name", "namespace", "uid", "creationTimestamp")
-             if new.get(field, "") != old.get(field, "")]
+    wrong = [
+        invalid(f"metadata.{field}", new.get(field, ""), "field is immutable")
+        for field in ("name", "namespace", "uid", "creationTimestamp")
+        if new.get(field, "") != old.get(field, "")
+    ]
     if "deletionTimestamp" in old:
         added = [name for name in new.get("finalizers") or () if name not in (old.get("finalizers") or ())]
         if added:
-            wrong.append(FieldError("FieldValueForbidden", "metadata.finalizers", "",
-                                    "no new finalizers can be added if the object is being deleted, found new "
-                                    f"finalizers []string{{{', '.join(chr(34) + name + chr(34) for name in added)}}}"))
+            wrong.append(
+                FieldError(
+                    "FieldValueForbidden",
+                    "metadata.finalizers",
+                    "",
+                    "no new finalizers can be added if the object is being deleted, found new "
+                    f"finalizers []string{{{', '.join(chr(34) + name + chr(34) for name in added)}}}",
+                )
+            )
     return wrong

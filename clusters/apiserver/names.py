@@ -37,9 +37,15 @@ def dns_label(value: str) -> list[str]:
         if re.fullmatch(_SUBDOMAIN, value):
             wrong.append("must not contain dots")
         else:
-            wrong.append(_shape("a lowercase RFC 1123 label must consist of lower case alphanumeric characters "
-                                "or '-', and must start and end with an alphanumeric character",
-                                _LABEL, "my-name", "123-abc"))
+            wrong.append(
+                _shape(
+                    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters "
+                    "or '-', and must start and end with an alphanumeric character",
+                    _LABEL,
+                    "my-name",
+                    "123-abc",
+                )
+            )
     return wrong
 
 
@@ -47,9 +53,14 @@ def dns_subdomain(value: str) -> list[str]:
     """RFC 1123 subdomain: labels joined by dots, at most 253 bytes."""
     wrong = [_too_long(253)] if _size(value) > 253 else []
     if not re.fullmatch(_SUBDOMAIN, value):
-        wrong.append(_shape("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, "
-                            "'-' or '.', and must start and end with an alphanumeric character",
-                            _SUBDOMAIN, "example.com"))
+        wrong.append(
+            _shape(
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, "
+                "'-' or '.', and must start and end with an alphanumeric character",
+                _SUBDOMAIN,
+                "example.com",
+            )
+        )
     return wrong
 
 
@@ -57,9 +68,15 @@ def dns_1035_label(value: str) -> list[str]:
     """RFC 1035 label, the rule of Service names: as a label, and the first sign a letter."""
     wrong = [_too_long(63)] if _size(value) > 63 else []
     if not re.fullmatch(_LABEL_1035, value):
-        wrong.append(_shape("a DNS-1035 label must consist of lower case alphanumeric characters or '-', start "
-                            "with an alphabetic character, and end with an alphanumeric character",
-                            _LABEL_1035, "my-name", "abc-123"))
+        wrong.append(
+            _shape(
+                "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start "
+                "with an alphabetic character, and end with an alphanumeric character",
+                _LABEL_1035,
+                "my-name",
+                "abc-123",
+            )
+        )
     return wrong
 
 
@@ -92,22 +109,38 @@ def qualified_name(value: str) -> list[str]:
 
 
 def _qualified_shape() -> str:
-    return _shape("must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-                  "alphanumeric character", _QUALIFIED, "MyName", "my.name", "123-abc")
+    return _shape(
+        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+        "alphanumeric character",
+        _QUALIFIED,
+        "MyName",
+        "my.name",
+        "123-abc",
+    )
 
 
 def _qualified_with_prefix() -> str:
-    return ("a qualified name " + _qualified_shape()
-            + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')")
+    return (
+        "a qualified name "
+        + _qualified_shape()
+        + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+    )
 
 
 def label_value(value: str) -> list[str]:
     """A label's value: empty, or at most 63 signs that begin and end with a letter or digit."""
     wrong = [_too_long(63)] if _size(value) > 63 else []
     if not re.fullmatch(_VALUE, value):
-        wrong.append(_shape("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' "
-                            "or '.', and must start and end with an alphanumeric character",
-                            _VALUE, "MyValue", "my_value", "12345"))
+        wrong.append(
+            _shape(
+                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' "
+                "or '.', and must start and end with an alphanumeric character",
+                _VALUE,
+                "MyValue",
+                "my_value",
+                "12345",
+            )
+        )
     return wrong
 
 
@@ -115,8 +148,15 @@ def config_key(value: str) -> list[str]:
     """A key of a ConfigMap or Secret: a file name without signs that matter to a path."""
     wrong = [_too_long(253)] if _size(value) > 253 else []
     if not re.fullmatch(_CONFIG_KEY, value):
-        wrong.append(_shape("a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
-                            _CONFIG_KEY, "key.name", "KEY_NAME", "key-name"))
+        wrong.append(
+            _shape(
+                "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+                _CONFIG_KEY,
+                "key.name",
+                "KEY_NAME",
+                "key-name",
+            )
+        )
     if value in {".", ".."}:
         wrong.append(f"must not be '{value}'")
     elif value.startswith(".."):

@@ -86,7 +86,11 @@ def _retain_keys(result: dict[str, Any], patch: dict[str, Any]) -> None:
 
 def _list_directive(result: dict[str, Any], name: str, value: Any) -> None:
     directive, _, field = name.partition("/")
-    if directive == "$deleteFromPrimitiveList" and isinstance(value, list) and isinstance(result.get(field), list):
+    if (
+        directive == "$deleteFromPrimitiveList"
+        and isinstance(value, list)
+        and isinstance(result.get(field), list)
+    ):
         result[field] = [item for item in result[field] if item not in value]
 
 
@@ -124,7 +128,9 @@ def _merge_items(have: list[Any], patch: list[Any], key: str, schema: dict[str, 
     for item in patch:
         if not isinstance(item, dict) or key not in item:
             raise bad_request(f"map: {item!r} does not contain declared merge key: {key} (in field {name})")
-        at = next((i for i, old in enumerate(result) if isinstance(old, dict) and old.get(key) == item[key]), None)
+        at = next(
+            (i for i, old in enumerate(result) if isinstance(old, dict) and old.get(key) == item[key]), None
+        )
         if item.get("$patch") == "delete":
             result = [old for old in result if not (isinstance(old, dict) and old.get(key) == item[key])]
         elif at is None:
@@ -135,10 +141,14 @@ def _merge_items(have: list[Any], patch: list[Any], key: str, schema: dict[str, 
 
 
 def json_patch(target: Any, operations: Any) -> Any:
-    """RFC 6902. Refused 400 for a malformed patch, 422 where it does not apply (a failed test, a missing path)."""
+    """RFC 6902. Refused 400 for a malformed patch, 422 where it does not apply (a failed test, a missing
+    path).
+    """
     if not isinstance(operations, list):
-        raise bad_request("error decoding patch: json: cannot unmarshal object into Go value of type "
-                          "jsonpatch.Patch: a list of operations was expected")
+        raise bad_request(
+            "error decoding patch: json: cannot unmarshal object into Go value of type "
+            "jsonpatch.Patch: a list of operations was expected"
+        )
     result = copy.deepcopy(target)
     for operation in operations:
         if not isinstance(operation, dict):
@@ -148,7 +158,9 @@ def json_patch(target: Any, operations: Any) -> Any:
 
 
 def _does_not_apply(why: str) -> Refused:
-    return Refused(422, "Invalid", f"the server rejected our request due to an error in our request: {why}", {})
+    return Refused(
+        422, "Invalid", f"the server rejected our request due to an error in our request: {why}", {}
+    )
 
 
 def _apply_operation(root: Any, operation: dict[str, Any]) -> Any:
@@ -200,8 +212,11 @@ def _change(root: Any, path: list[str], kind: str, value: Any) -> Any:
         return {} if kind == "remove" else value
     holder, last = _get(root, path[:-1]), path[-1]
     if isinstance(holder, list):
-        at = len(holder) if last == "-" and kind == "add" else _index(
-            holder, last, len(holder) - (kind != "add"))
+        at = (
+            len(holder)
+            if last == "-" and kind == "add"
+            else _index(holder, last, len(holder) - (kind != "add"))
+        )
         if kind == "remove":
             del holder[at]
         elif kind == "add":

@@ -47,8 +47,12 @@ def _default_container(container: dict[str, Any], host_network: bool) -> None:
         if reference is not None:
             reference.setdefault("apiVersion", "v1")
     for probe in (container[name] for name in _PROBES if name in container):
-        for field, value in (("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1),
-                             ("failureThreshold", 3)):
+        for field, value in (
+            ("timeoutSeconds", 1),
+            ("periodSeconds", 10),
+            ("successThreshold", 1),
+            ("failureThreshold", 3),
+        ):
             if not probe.get(field):
                 probe[field] = value
         if "httpGet" in probe:
@@ -81,10 +85,19 @@ def pod_spec_errors(spec: dict[str, Any], path: str) -> list[FieldError]:
     if spec.get("dnsPolicy") not in _DNS:
         wrong.append(not_supported(f"{path}.dnsPolicy", spec.get("dnsPolicy", ""), _DNS))
     if spec.get("terminationGracePeriodSeconds", 0) < 0:
-        wrong.append(invalid(f"{path}.terminationGracePeriodSeconds", spec["terminationGracePeriodSeconds"],
-                             "must be greater than or equal to 0"))
-    for field, rule in (("nodeName", names.dns_subdomain), ("hostname", names.dns_label),
-                        ("subdomain", names.dns_label), ("serviceAccountName", names.dns_subdomain)):
+        wrong.append(
+            invalid(
+                f"{path}.terminationGracePeriodSeconds",
+                spec["terminationGracePeriodSeconds"],
+                "must be greater than or equal to 0",
+            )
+        )
+    for field, rule in (
+        ("nodeName", names.dns_subdomain),
+        ("hostname", names.dns_label),
+        ("subdomain", names.dns_label),
+        ("serviceAccountName", names.dns_subdomain),
+    ):
         if value := spec.get(field):
             wrong += [invalid(f"{path}.{field}", value, message) for message in rule(value)]
     return wrong
@@ -115,8 +128,11 @@ def _containers_errors(containers: list[dict[str, Any]], path: str, volumes: lis
         wrong += _env_errors(container.get("env", []), f"{at}.env")
         for number, mount in enumerate(container.get("volumeMounts", ())):
             if mount.get("name", "") not in volumes:
-                wrong.append(FieldError("FieldValueNotFound", f"{at}.volumeMounts[{number}].name",
-                                        mount.get("name", ""), ""))
+                wrong.append(
+                    FieldError(
+                        "FieldValueNotFound", f"{at}.volumeMounts[{number}].name", mount.get("name", ""), ""
+                    )
+                )
             if not mount.get("mountPath"):
                 wrong.append(required(f"{at}.volumeMounts[{number}].mountPath"))
         for probe in (name for name in _PROBES if name in container):
@@ -137,7 +153,9 @@ def _container_port_errors(ports: list[dict[str, Any]], path: str) -> list[Field
         if not number:
             wrong.append(required(f"{at}.containerPort"))
         else:
-            wrong += [invalid(f"{at}.containerPort", number, message) for message in names.port_number(number)]
+            wrong += [
+                invalid(f"{at}.containerPort", number, message) for message in names.port_number(number)
+            ]
         if host := port.get("hostPort"):
             wrong += [invalid(f"{at}.hostPort", host, message) for message in names.port_number(host)]
         if port.get("protocol") not in {"TCP", "UDP", "SCTP"}:
@@ -151,7 +169,9 @@ def _env_errors(variables: list[dict[str, Any]], path: str) -> list[FieldError]:
         if not variable.get("name"):
             wrong.append(required(f"{path}[{index}].name"))
         if variable.get("value") and "valueFrom" in variable:
-            wrong.append(invalid(f"{path}[{index}].valueFrom", "", "may not be specified when `value` is not empty"))
+            wrong.append(
+                invalid(f"{path}[{index}].valueFrom", "", "may not be specified when `value` is not empty")
+            )
     return wrong
 
 
@@ -159,7 +179,9 @@ def _probe_errors(probe: dict[str, Any], path: str) -> list[FieldError]:
     handlers = [name for name in ("exec", "httpGet", "tcpSocket", "grpc") if name in probe]
     if not handlers:
         return [required(path, "must specify a handler type")]
-    wrong = [forbidden_field(f"{path}.{name}", "may not specify more than 1 handler type") for name in handlers[1:]]
+    wrong = [
+        forbidden_field(f"{path}.{name}", "may not specify more than 1 handler type") for name in handlers[1:]
+    ]
     for name in ("httpGet", "tcpSocket"):
         if name in probe:
             port = probe[name].get("port", 0)
@@ -168,23 +190,36 @@ def _probe_errors(probe: dict[str, Any], path: str) -> list[FieldError]:
     return wrong
 
 
-_CHANGEABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "containers",
-               "initContainers", "schedulingGates")
+_CHANGEABLE = (
+    "activeDeadlineSeconds",
+    "tolerations",
+    "terminationGracePeriodSeconds",
+    "containers",
+    "initContainers",
+    "schedulingGates",
+)
 
 
 def pod_update_errors(new: dict[str, Any], old: dict[str, Any]) -> list[FieldError]:
     """A pod's spec may change in its images and few other fields only; a node is given by a binding."""
     if _frozen(new["spec"]) == _frozen(old["spec"]):
         return []
-    return [forbidden_field("spec", "pod updates may not change fields other than `spec.containers[*].image`,"
-                            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
-                            "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be "
-                            "set to 1 if it was previously negative)")]
+    return [
+        forbidden_field(
+            "spec",
+            "pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
+            "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be "
+            "set to 1 if it was previously negative)",
+        )
+    ]
 
 
 def _frozen(spec: dict[str, Any]) -> dict[str, Any]:
     fixed = {name: value for name, value in spec.items() if name not in _CHANGEABLE}
     for name in ("containers", "initContainers"):
-        fixed[name] = [{key: value for key, value in container.items() if key not in {"image", "imagePullPolicy"}}
-                       for container in spec.get(name, ())]
+        fixed[name] = [
+            {key: value for key, value in container.items() if key not in {"image", "imagePullPolicy"}}
+            for container in spec.get(name, ())
+        ]
     return fixed

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from clusters.apiserver import admission
-from clusters.apiserver.deletion import Deleter, DeleteOptions
+from clusters.apiserver.deletion import DeleteOptions, Deleter
 from clusters.apiserver.metadata import generated_name
 from clusters.apiserver.patch import json_patch, merge, strategic
 from clusters.apiserver.resources import RESOURCES, Resource, find
@@ -37,7 +37,10 @@ from clusters.apiserver.status import (
 from clusters.apiserver.store import Entry, Key, Object, Store, encode_body
 
 MERGE, STRATEGIC, JSON_PATCH = (
-    "application/merge-patch+json", "application/strategic-merge-patch+json", "application/json-patch+json")
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/json-patch+json",
+)
 PATCHES = (JSON_PATCH, MERGE, STRATEGIC)
 _NAMESPACES = find("", "v1", "namespaces")
 _ATTEMPTS = 8  # at a free generated name, as many as Kubernetes makes
@@ -51,8 +54,9 @@ def timestamp(seconds: float) -> str:
 class Registry:
     """The objects of one cluster and the rules they live by. ``now`` gives seconds since 1970."""
 
-    def __init__(self, store: Store, allocator: Allocator, now: Callable[[], float],
-                 rng: random.Random | None = None) -> None:
+    def __init__(
+        self, store: Store, allocator: Allocator, now: Callable[[], float], rng: random.Random | None = None
+    ) -> None:
         self.store, self.allocator, self._now = store, allocator, now
         self._rng = rng or random.Random()
         self._deleter = Deleter(store, self._forget, lambda: timestamp(now()))
@@ -98,8 +102,9 @@ class Registry:
             metadata.pop("namespace", None)
         elif metadata.setdefault("namespace", namespace) != namespace:
             if metadata["namespace"]:
-                raise bad_request("the namespace of the provided object does not match the namespace sent on the "
-                                  "request")
+                raise bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                )
             metadata["namespace"] = namespace
 
     def _settle_name(self, resource: Resource, namespace: str, metadata: Object) -> None:
@@ -118,23 +123,35 @@ class Registry:
         if home is None:
             raise not_found(_NAMESPACES, namespace)
         if "deletionTimestamp" in home.object["metadata"]:
-            raise forbidden(resource, name, f"unable to create new content in namespace {namespace} because it is "
-                                            "being terminated", [
-                {"reason": "NamespaceTerminating", "message": f"namespace {namespace} is being terminated",
-                 "field": "metadata.namespace"}])
+            raise forbidden(
+                resource,
+                name,
+                f"unable to create new content in namespace {namespace} because it is being terminated",
+                [
+                    {
+                        "reason": "NamespaceTerminating",
+                        "message": f"namespace {namespace} is being terminated",
+                        "field": "metadata.namespace",
+                    }
+                ],
+            )
 
     def _refuse_if(self, resource: Resource, name: str, wrong: Sequence[FieldError]) -> None:
         if wrong:
             raise invalid_object(resource, name, wrong)
 
-    def update(self, resource: Resource, key: Key, value: Any, subresource: str = "",
-               dry_run: bool = False) -> tuple[Entry, bool]:
-        """Replaces an object, or its status; gives it and whether it was created. Refused: 400, 404, 409, 422."""
+    def update(
+        self, resource: Resource, key: Key, value: Any, subresource: str = "", dry_run: bool = False
+    ) -> tuple[Entry, bool]:
+        """Replaces an object, or its status; gives it and whether it was created. Refused: 400, 404, 409,
+        422.
+        """
         new, _ = shaped(resource, value)
         metadata = new["metadata"]
         if metadata.get("name", key[1]) != key[1]:
-            raise bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL "
-                              f"({key[1]})")
+            raise bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({key[1]})"
+            )
         metadata["name"] = key[1]
         self._settle_namespace(resource, key[0], metadata)
         entry = self.store.get(resource, key)
@@ -150,19 +167,25 @@ class Registry:
         uid, version = metadata.get("uid", ""), metadata.get("resourceVersion", "")
         have = entry.object["metadata"]["uid"]
         if uid and uid != have:
-            raise conflict(resource, key[1], "StorageError: invalid object, Code: 4, Key: "
-                           f"/registry/{resource.plural}/{'/'.join(filter(None, key))}, ResourceVersion: 0, "
-                           f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: "
-                           f"{have}")
+            raise conflict(
+                resource,
+                key[1],
+                "StorageError: invalid object, Code: 4, Key: "
+                f"/registry/{resource.plural}/{'/'.join(filter(None, key))}, ResourceVersion: 0, "
+                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: "
+                f"{have}",
+            )
         if version and version != "0":
             if version != str(entry.version):
                 raise stale(resource, key[1])
         elif resource.needs_version:
-            raise invalid_object(resource, key[1], [
-                invalid("metadata.resourceVersion", 0, "must be specified for an update")])
+            raise invalid_object(
+                resource, key[1], [invalid("metadata.resourceVersion", 0, "must be specified for an update")]
+            )
 
-    def _replace(self, resource: Resource, key: Key, new: Object, entry: Entry, subresource: str,
-                 dry_run: bool) -> Entry:
+    def _replace(
+        self, resource: Resource, key: Key, new: Object, entry: Entry, subresource: str, dry_run: bool
+    ) -> Entry:
         old = entry.object
         deal = None
         if subresource == "status":
@@ -188,8 +211,15 @@ class Registry:
             return self._deleter.remove(resource, key, new)
         return self._write(resource, key, new, dry_run)
 
-    def patch(self, resource: Resource, key: Key, kind: str, patch: Any, subresource: str = "",
-              dry_run: bool = False) -> Entry:
+    def patch(
+        self,
+        resource: Resource,
+        key: Key,
+        kind: str,
+        patch: Any,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Entry:
         """Changes an object by a difference of one of ``PATCHES``. Refused: 400, 404, 409, 415, 422."""
         entry = self.get(resource, key)
         current = thaw(resource, entry)
@@ -201,12 +231,12 @@ class Registry:
             changed = json_patch(current, patch)
         else:
             raise unsupported_media(PATCHES)
-        if isinstance(changed, dict) and isinstance(changed.get("metadata"), dict):
-            changed["metadata"] = {**changed["metadata"]}
         return self.update(resource, key, changed, subresource, dry_run)[0]
 
     def delete(self, resource: Resource, key: Key, options: DeleteOptions) -> tuple[Entry, bool]:
-        """Deletes an object, or begins to; gives it as it was last and whether it is gone. Refused: 403, 404, 409."""
+        """Deletes an object, or begins to; gives it as it was last and whether it is gone. Refused: 403,
+        404, 409.
+        """
         return self._deleter.delete(resource, key, options)
 
     def bind(self, resource: Resource, key: Key, node: str) -> None:
@@ -214,14 +244,24 @@ class Registry:
         entry = self.get(resource, key)
         pod = thaw(resource, entry)
         if pod["spec"].get("nodeName"):
-            raise Refused(409, "Conflict", f'Operation cannot be fulfilled on pods/binding "{key[1]}": pod {key[1]} is '
-                          f'already assigned to node "{pod["spec"]["nodeName"]}"',
-                          {"name": key[1], "kind": "pods/binding"})
+            raise Refused(
+                409,
+                "Conflict",
+                f'Operation cannot be fulfilled on pods/binding "{key[1]}": pod {key[1]} is '
+                f'already assigned to node "{pod["spec"]["nodeName"]}"',
+                {"name": key[1], "kind": "pods/binding"},
+            )
         pod["spec"]["nodeName"] = node
         conditions = pod.setdefault("status", {}).setdefault("conditions", [])
         conditions[:] = [c for c in conditions if c.get("type") != "PodScheduled"]
-        conditions.append({"type": "PodScheduled", "status": "True", "lastProbeTime": None,
-                           "lastTransitionTime": timestamp(self._now())})
+        conditions.append(
+            {
+                "type": "PodScheduled",
+                "status": "True",
+                "lastProbeTime": None,
+                "lastTransitionTime": timestamp(self._now()),
+            }
+        )
         pod["metadata"]["generation"] = pod["metadata"].get("generation", 0) + 1
         self._write(resource, key, pod, False)
 
@@ -250,16 +290,21 @@ def thaw(resource: Resource, entry: Entry) -> Object:
 
 def _a_map(patch: Any) -> Object:
     if not isinstance(patch, dict):
-        raise bad_request("json: cannot unmarshal the patch into Go value of type map[string]interface {}: a JSON "
-                          "object was expected")
+        raise bad_request(
+            "json: cannot unmarshal the patch into Go value of type map[string]interface {}: a JSON "
+            "object was expected"
+        )
     return patch
 
 
 def _is_released(new: Object, old: Object) -> bool:
     """True when an object waiting for deletion lost its last finalizer."""
     metadata = old["metadata"]
-    return ("deletionTimestamp" in metadata and not new["metadata"].get("finalizers")
-            and not metadata.get("deletionGracePeriodSeconds"))
+    return (
+        "deletionTimestamp" in metadata
+        and not new["metadata"].get("finalizers")
+        and not metadata.get("deletionGracePeriodSeconds")
+    )
 
 
 def standard_store(history: int) -> Store:

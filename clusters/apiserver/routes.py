@@ -9,6 +9,11 @@ from clusters.apiserver.resources import Resource, find
 _NAMESPACE_SUBRESOURCES = {"status", "finalize"}
 _COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 _OBJECT = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "POST": "create"}
+_SUBRESOURCE_VERBS = {
+    "": {"get", "update", "patch", "delete"},
+    "status": {"get", "update", "patch"},
+    "binding": {"create"},
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,11 @@ def parse(method: str, path: str) -> Target | None:
     else:
         return None
     namespace = ""
-    if rest[0] == "namespaces" and len(rest) > 2 and not (len(rest) == 3 and rest[2] in _NAMESPACE_SUBRESOURCES):
+    if (
+        rest[0] == "namespaces"
+        and len(rest) > 2
+        and not (len(rest) == 3 and rest[2] in _NAMESPACE_SUBRESOURCES)
+    ):
         namespace, rest = rest[1], rest[2:]
     resource = find(group, version, rest[0])
     if resource is None or len(rest) > 3 or bool(namespace) > resource.namespaced:
@@ -48,7 +57,7 @@ def parse(method: str, path: str) -> Target | None:
     if name and resource.namespaced and not namespace:
         return None
     verb = (_OBJECT if name else _COLLECTION).get("GET" if method == "HEAD" else method, "")
-    if verb == "create" and name and subresource != "binding":
+    if name and verb not in _SUBRESOURCE_VERBS.get(subresource, _SUBRESOURCE_VERBS["status"]):
         verb = ""
     if verb in {"create", "deletecollection"} and not namespace and resource.namespaced:
         verb = ""

@@ -15,15 +15,22 @@ def scale_of(obj: dict[str, Any]) -> dict[str, Any]:
     """The ``autoscaling/v1`` Scale of a Deployment or ReplicaSet."""
     metadata, labels = obj["metadata"], obj["spec"].get("selector", {}).get("matchLabels") or {}
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    return {"kind": "Scale", "apiVersion": "autoscaling/v1",
-            "metadata": {name: metadata[name] for name in kept if name in metadata},
-            "spec": {"replicas": obj["spec"]["replicas"]},
-            "status": {"replicas": obj.get("status", {}).get("replicas", 0),
-                       "selector": ",".join(f"{key}={value}" for key, value in sorted(labels.items()))}}
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: metadata[name] for name in kept if name in metadata},
+        "spec": {"replicas": obj["spec"]["replicas"]},
+        "status": {
+            "replicas": obj.get("status", {}).get("replicas", 0),
+            "selector": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
+        },
+    }
 
 
 def with_replicas(resource: Resource, entry: Entry, value: Any, patch_type: str) -> dict[str, Any]:
-    """A copy of the workload with the replicas a Scale, or a patch of one, asks for. Refused: 400, 409, 415."""
+    """A copy of the workload with the replicas a Scale, or a patch of one, asks for. Refused: 400, 409,
+    415.
+    """
     if patch_type and patch_type not in PATCHES:
         raise unsupported_media(PATCHES)
     if patch_type:
@@ -37,7 +44,10 @@ def with_replicas(resource: Resource, entry: Entry, value: Any, patch_type: str)
     version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
     changed = thaw(resource, entry)
     if version and version != str(entry.version):
-        raise conflict(resource, changed["metadata"]["name"], "the object has been modified; please apply your changes "
-                       "to the latest version and try again")
+        raise conflict(
+            resource,
+            changed["metadata"]["name"],
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
     changed["spec"]["replicas"] = replicas
     return changed

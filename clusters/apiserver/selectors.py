@@ -95,7 +95,9 @@ class _Parser:
     def key(self) -> str:
         key = self.next()
         if wrong := names.qualified_name(key):
-            raise bad_request(f'unable to parse requirement: <nil>: Invalid value: "{key}": {"; ".join(wrong)}')
+            raise bad_request(
+                f'unable to parse requirement: <nil>: Invalid value: "{key}": {"; ".join(wrong)}'
+            )
         return key
 
     def compared(self, key: str) -> Requirement:
@@ -113,7 +115,9 @@ class _Parser:
             return ""
         value = self.next()
         if wrong := names.label_value(value):
-            raise bad_request(f'unable to parse requirement: values[0][]: Invalid value: "{value}": {"; ".join(wrong)}')
+            raise bad_request(
+                f'unable to parse requirement: values[0][]: Invalid value: "{value}": {"; ".join(wrong)}'
+            )
         return value
 
     def values(self) -> frozenset[str]:
@@ -129,21 +133,46 @@ class _Parser:
 
 # Fields each kind can be selected by, beside metadata.name and metadata.namespace (its registry's strategy).
 _FIELDS: dict[str, dict[str, str]] = {
-    "pods": dict.fromkeys(("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
-                           "status.phase", "status.podIP", "status.nominatedNodeName"), ""),
+    "pods": dict.fromkeys(
+        (
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ),
+        "",
+    ),
     "services": {"spec.clusterIP": "", "spec.type": ""},
     "nodes": {"spec.unschedulable": "false"},
     "namespaces": {"status.phase": ""},
     "secrets": {"type": ""},
     "replicasets": {"status.replicas": "0"},
-    "events": dict.fromkeys(("involvedObject.kind", "involvedObject.namespace", "involvedObject.name",
-                             "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion",
-                             "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type"), ""),
+    "events": dict.fromkeys(
+        (
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ),
+        "",
+    ),
 }
 
 
 def parse_fields(resource: Resource, text: str) -> list[tuple[str, bool, str, str]]:
-    """The conditions of a ``fieldSelector``: (path, must be equal, value, value where absent). Refused 400."""
+    """The conditions of a ``fieldSelector``: (path, must be equal, value, value where absent). Refused
+    400.
+    """
     found = []
     for term in re.split(r"(?<!\\),", text):
         if not term:
@@ -154,7 +183,7 @@ def parse_fields(resource: Resource, text: str) -> list[tuple[str, bool, str, st
         path, operator, value = match.groups()
         allowed = {"metadata.name": "", "metadata.namespace": "", **_FIELDS.get(resource.plural, {})}
         if path not in allowed:
-            raise bad_request(f'field label not supported: {path}')
+            raise bad_request(f"field label not supported: {path}")
         found.append((path, operator != "!=", re.sub(r"\\(.)", r"\1", value), allowed[path]))
     return found
 
@@ -180,16 +209,24 @@ def selector(resource: Resource, labels: str, fields: str) -> Test | None:
     def test(obj: dict[str, Any]) -> bool:
         have = obj["metadata"].get("labels") or {}
         return all(requirement.matches(have) for requirement in wanted) and all(
-            (_field(obj, path, absent) == value) is equal for path, equal, value, absent in paths)
+            (_field(obj, path, absent) == value) is equal for path, equal, value, absent in paths
+        )
 
     return test
 
 
 def matches_label_selector(spec: dict[str, Any], labels: dict[str, str]) -> bool:
-    """A LabelSelector object (matchLabels, matchExpressions) against labels; an empty one matches everything."""
+    """A LabelSelector object (matchLabels, matchExpressions) against labels; an empty one matches
+    everything.
+    """
     if any(labels.get(key) != value for key, value in (spec.get("matchLabels") or {}).items()):
         return False
     operators = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
-    return all(Requirement(str(e.get("key", "")), operators.get(str(e.get("operator")), "in"),
-                           frozenset(e.get("values") or ())).matches(labels)
-               for e in spec.get("matchExpressions") or ())
+    return all(
+        Requirement(
+            str(e.get("key", "")),
+            operators.get(str(e.get("operator")), "in"),
+            frozenset(e.get("values") or ()),
+        ).matches(labels)
+        for e in spec.get("matchExpressions") or ()
+    )

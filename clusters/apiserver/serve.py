@@ -51,35 +51,73 @@ class Options:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="apiserver", description=__doc__)
     parser.add_argument("--listen", default="", help="ADDR:PORT to listen on")
-    parser.add_argument("--inherit-fd", type=int, default=None, help="descriptor of a socket that already listens")
-    parser.add_argument("--token-file", type=Path, required=True, help='JSON: {"<token>": {"user": …, "groups": […]}}')
-    parser.add_argument("--cert-dir", type=Path, required=True, help="where ca.crt and the server's key are written")
+    parser.add_argument(
+        "--inherit-fd", type=int, default=None, help="descriptor of a socket that already listens"
+    )
+    parser.add_argument(
+        "--token-file", type=Path, required=True, help='JSON: {"<token>": {"user": …, "groups": […]}}'
+    )
+    parser.add_argument(
+        "--cert-dir", type=Path, required=True, help="where ca.crt and the server's key are written"
+    )
     parser.add_argument("--service-cidr", default="10.43.0.0/16", help="one network, or two of both families")
-    parser.add_argument("--cluster-cidr", default="10.42.0.0/16", help="networks of pods; told to nobody as yet")
+    parser.add_argument(
+        "--cluster-cidr", default="10.42.0.0/16", help="networks of pods; told to nobody as yet"
+    )
     parser.add_argument("--node-port-range", default="30000-32767")
-    parser.add_argument("--reserve", type=Path, default=None,
-                        help='JSON: {"namespace/name": {"clusterIP": …, "nodePorts": {"80": 32540}}}')
+    parser.add_argument(
+        "--reserve",
+        type=Path,
+        default=None,
+        help='JSON: {"namespace/name": {"clusterIP": …, "nodePorts": {"80": 32540}}}',
+    )
     parser.add_argument("--san", default="", help="more addresses and names for the certificate, by commas")
     parser.add_argument("--advertise", default="", help="ADDR:PORT that Service default/kubernetes leads to")
-    parser.add_argument("--watch-history", type=int, default=10_000, help="changes of each kind a watch can resume from")
+    parser.add_argument(
+        "--watch-history", type=int, default=10_000, help="changes of each kind a watch can resume from"
+    )
     parser.add_argument("--bookmark-seconds", type=float, default=10.0, help="time between bookmarks")
     return parser
 
 
 def parse_options(args: list[str]) -> Options:
-    """The arguments of ``main``. BadArgument says which one is wrong; argparse ends the process for unknown ones."""
+    """The arguments of ``main``. BadArgument says which one is wrong; argparse ends the process for
+    unknown ones.
+    """
     given = _parser().parse_args(args)
     networks = _networks(given.service_cidr)
     listen = _endpoint(given.listen, "--listen") if given.listen else None
     if listen is None and given.inherit_fd is None:
         raise BadArgument("--listen and --inherit-fd are both missing: give at least one place to listen")
-    advertise = _endpoint(given.advertise, "--advertise") if given.advertise else (listen or ("127.0.0.1", 6443))
+    advertise = (
+        _endpoint(given.advertise, "--advertise") if given.advertise else (listen or ("127.0.0.1", 6443))
+    )
     first = str(networks[0].network_address + 1)
-    names = (first, "127.0.0.1", "::1", "localhost", advertise[0], "kubernetes", "kubernetes.default",
-             "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", *filter(None, given.san.split(",")))
-    return Options(listen, given.inherit_fd, _json(given.token_file, "--token-file"), given.cert_dir, networks,
-                   _range(given.node_port_range), _reserved(given.reserve), names, advertise,
-                   max(1, given.watch_history), max(0.05, given.bookmark_seconds))
+    names = (
+        first,
+        "127.0.0.1",
+        "::1",
+        "localhost",
+        advertise[0],
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        *filter(None, given.san.split(",")),
+    )
+    return Options(
+        listen,
+        given.inherit_fd,
+        _json(given.token_file, "--token-file"),
+        given.cert_dir,
+        networks,
+        _range(given.node_port_range),
+        _reserved(given.reserve),
+        names,
+        advertise,
+        max(1, given.watch_history),
+        max(0.05, given.bookmark_seconds),
+    )
 
 
 def _endpoint(text: str, flag: str) -> tuple[str, int]:
@@ -99,8 +137,9 @@ def _networks(text: str) -> tuple[Network, ...]:
     try:
         found = tuple(ipaddress.ip_network(part.strip()) for part in text.split(","))
     except ValueError as error:
-        raise BadArgument(f"--service-cidr {text!r}: {error}; expected a network such as 10.43.0.0/16, or two by a "
-                          "comma") from None
+        raise BadArgument(
+            f"--service-cidr {text!r}: {error}; expected a network such as 10.43.0.0/16, or two by a comma"
+        ) from None
     if len({network.version for network in found}) != len(found):
         raise BadArgument(f"--service-cidr {text!r}: at most one network of each IP family")
     return found
@@ -127,28 +166,49 @@ def _reserved(path: Path | None) -> dict[str, Reservation]:
     if path is None:
         return {}
     try:
-        return {name: Reservation(told.get("clusterIP", ""),
-                                  {int(port): int(number) for port, number in told.get("nodePorts", {}).items()})
-                for name, told in _json(path, "--reserve").items()}
+        return {
+            name: Reservation(
+                told.get("clusterIP", ""),
+                {int(port): int(number) for port, number in told.get("nodePorts", {}).items()},
+            )
+            for name, told in _json(path, "--reserve").items()
+        }
     except (AttributeError, ValueError, TypeError) as error:
-        raise BadArgument(f"--reserve {path}: {error}; expected "
-                          '{"namespace/name": {"clusterIP": "…", "nodePorts": {"80": 32540}}}') from None
+        raise BadArgument(
+            f"--reserve {path}: {error}; expected "
+            '{"namespace/name": {"clusterIP": "…", "nodePorts": {"80": 32540}}}'
+        ) from None
 
 
 def new_registry(options: Options) -> Registry:
-    """A registry with the start-up objects: the namespaces, Service default/kubernetes and its EndpointSlice."""
+    """A registry with the start-up objects: the namespaces, Service default/kubernetes and its
+    EndpointSlice.
+    """
     allocator = Allocator(options.networks, options.node_ports, options.reserved)
     registry = Registry(standard_store(options.history), allocator, time.time)
-    made = {"namespaces": find("", "v1", "namespaces"), "services": find("", "v1", "services"),
-            "slices": find("discovery.k8s.io", "v1", "endpointslices"), "endpoints": find("", "v1", "endpoints")}
+    made = {
+        "namespaces": find("", "v1", "namespaces"),
+        "services": find("", "v1", "services"),
+        "slices": find("discovery.k8s.io", "v1", "endpointslices"),
+        "endpoints": find("", "v1", "endpoints"),
+    }
     kinds = {name: resource for name, resource in made.items() if resource is not None}
     for name in _NAMESPACES:
         registry.create(kinds["namespaces"], "", {"metadata": {"name": name}})
     labels = {"component": "apiserver", "provider": "kubernetes"}
-    registry.create(kinds["services"], "default", {
-        "metadata": {"name": "kubernetes", "labels": labels},
-        "spec": {"clusterIP": str(options.networks[0].network_address + 1), "ports": [
-            {"name": "https", "port": 443, "protocol": "TCP", "targetPort": options.advertise[1]}]}})
+    registry.create(
+        kinds["services"],
+        "default",
+        {
+            "metadata": {"name": "kubernetes", "labels": labels},
+            "spec": {
+                "clusterIP": str(options.networks[0].network_address + 1),
+                "ports": [
+                    {"name": "https", "port": 443, "protocol": "TCP", "targetPort": options.advertise[1]}
+                ],
+            },
+        },
+    )
     _advertise(registry, kinds, options.advertise)
     registry.store.forget_history()
     return registry
@@ -159,13 +219,24 @@ def _advertise(registry: Registry, kinds: Mapping[str, Any], advertise: tuple[st
     if ipaddress.ip_address(address).is_loopback or ipaddress.ip_address(address).is_unspecified:
         return  # nobody in a pod could reach it, and Kubernetes refuses such an endpoint
     port = {"name": "https", "port": number, "protocol": "TCP"}
-    registry.create(kinds["slices"], "default", {
-        "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "addressType": f"IPv{ipaddress.ip_address(address).version}",
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}], "ports": [port]})
-    registry.create(kinds["endpoints"], "default", {
-        "metadata": {"name": "kubernetes", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-        "subsets": [{"addresses": [{"ip": address}], "ports": [port]}]})
+    registry.create(
+        kinds["slices"],
+        "default",
+        {
+            "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": f"IPv{ipaddress.ip_address(address).version}",
+            "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+            "ports": [port],
+        },
+    )
+    registry.create(
+        kinds["endpoints"],
+        "default",
+        {
+            "metadata": {"name": "kubernetes", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+            "subsets": [{"addresses": [{"ip": address}], "ports": [port]}],
+        },
+    )
 
 
 def _sockets(options: Options) -> list[socket.socket]:
@@ -180,8 +251,12 @@ def _sockets(options: Options) -> list[socket.socket]:
 
 
 async def _run(options: Options, context: ssl.SSLContext, sockets: list[socket.socket]) -> None:
-    api = Api(new_registry(options), options.tokens, f"{options.advertise[0]}:{options.advertise[1]}",
-              options.bookmark_seconds)
+    api = Api(
+        new_registry(options),
+        options.tokens,
+        f"{options.advertise[0]}:{options.advertise[1]}",
+        options.bookmark_seconds,
+    )
     server = web.Server(api.handle, request_factory=_request, handler_cancellation=True, access_log=None)
     runner = web.ServerRunner(server, shutdown_timeout=0.5)
     await runner.setup()
@@ -195,8 +270,9 @@ async def _run(options: Options, context: ssl.SSLContext, sockets: list[socket.s
 
 
 def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-    return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop(),
-                           client_max_size=BODY_LIMIT)
+    return web.BaseRequest(
+        message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=BODY_LIMIT
+    )
 
 
 def serve(args: list[str]) -> None:

@@ -40,15 +40,24 @@ class Reservation:
 
 
 class Allocator:
-    """The Service numbers of one cluster. ``networks``: one or two, of different families, the primary first."""
+    """The Service numbers of one cluster. ``networks``: one or two, of different families, the primary
+    first.
+    """
 
-    def __init__(self, networks: Sequence[Network], ports: tuple[int, int],
-                 reserved: Mapping[str, Reservation] | None = None, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        ports: tuple[int, int],
+        reserved: Mapping[str, Reservation] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
         rng = rng or random.Random()
         self.reserved = dict(reserved or {})
         kept_ips = [r.cluster_ip for r in self.reserved.values() if r.cluster_ip]
         self.networks = {f"IPv{network.version}": network for network in networks}
-        self.addresses = {name: address_pool(network, rng, kept_ips) for name, network in self.networks.items()}
+        self.addresses = {
+            name: address_pool(network, rng, kept_ips) for name, network in self.networks.items()
+        }
         kept_ports = [port for r in self.reserved.values() for port in r.node_ports.values()]
         self.ports = port_pool(*ports, rng, kept_ports)
 
@@ -107,8 +116,13 @@ class Allocator:
         if kept is None:
             return
         pool = self.addresses[self.families[0]]
-        if (kept.cluster_ip and fields.needs_cluster_ip(new) and not new.get("clusterIP") and not new.get("clusterIPs")
-                and int(ipaddress.ip_address(kept.cluster_ip)) not in pool.taken):
+        if (
+            kept.cluster_ip
+            and fields.needs_cluster_ip(new)
+            and not new.get("clusterIP")
+            and not new.get("clusterIPs")
+            and int(ipaddress.ip_address(kept.cluster_ip)) not in pool.taken
+        ):
             new["clusterIP"] = kept.cluster_ip
         if fields.allocates_node_ports(new):
             for port in new.get("ports", ()):
@@ -140,19 +154,23 @@ class Allocator:
             except Full as full:
                 raise internal(f"failed to allocate a serviceIP: {full}") from None
             deal.note_taken(pool, number)
-            return str(ipaddress.ip_address(number) if network.version == 4 else ipaddress.IPv6Address(number))
+            return str(
+                ipaddress.ip_address(number) if network.version == 4 else ipaddress.IPv6Address(number)
+            )
         number = int(ipaddress.ip_address(wanted))
         why = ""
         if number not in pool or family != fields.family(wanted):
             why = IP_ELSEWHERE
             if deal.dry_run:
-                why = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {network}"
+                why = f"the provided IP ({wanted}) is not in the valid range. "
+                why += f"The range of valid IPs is {network}"
         elif not deal.dry_run and not pool.take(number):
             why = IP_ALLOCATED
         if why:
             shown = new.get("clusterIPs", [wanted])
-            raise invalid_object(SERVICE, name, [
-                invalid("spec.clusterIPs", shown, f"failed to allocate IP {wanted}: {why}")])
+            raise invalid_object(
+                SERVICE, name, [invalid("spec.clusterIPs", shown, f"failed to allocate IP {wanted}: {why}")]
+            )
         if not deal.dry_run:
             deal.note_taken(pool, number)
         return wanted
@@ -189,15 +207,19 @@ class Allocator:
             pool.release(int(ipaddress.ip_address(address)))
 
     def _take_port(self, number: int, deal: Transaction) -> None:
-        """Taken: not in the range, or somebody has it. A dry run takes nothing and, as upstream, skips the range."""
+        """Taken: not in the range, or somebody has it. A dry run takes nothing and, as upstream, skips
+        the range.
+        """
         if deal.dry_run:
             if number in self.ports.taken or number in deal.pretended:
                 raise Taken(PORT_ALLOCATED)
             deal.pretended.append(number)
             return
         if number not in self.ports:
-            raise Taken("provided port is not in the valid range. The range of valid ports is "
-                        f"{self.ports.first}-{self.ports.last}")
+            raise Taken(
+                "provided port is not in the valid range. The range of valid ports is "
+                f"{self.ports.first}-{self.ports.last}"
+            )
         if not self.ports.take(number):
             raise Taken(PORT_ALLOCATED)
         deal.note_taken(self.ports, number)
@@ -239,7 +261,9 @@ class Allocator:
                 elif number != had:
                     self._port_or_refuse(name, index, number, deal)
                 continue
-            wanted = next((p["nodePort"] for p in ports if p["port"] == port["port"] and p.get("nodePort")), 0)
+            wanted = next(
+                (p["nodePort"] for p in ports if p["port"] == port["port"] and p.get("nodePort")), 0
+            )
             if wanted:
                 self._port_or_refuse(name, index, wanted, deal)
             port["nodePort"] = given[port["port"]] = wanted or self._any_port(deal)

@@ -20,10 +20,14 @@ def keeps_dual_preference(new: Spec, old: Spec | None) -> bool:
         return False
     if new["type"] not in {"ClusterIP", "NodePort", "LoadBalancer"}:
         return False
-    if new["ipFamilyPolicy"] != "PreferDualStack" or old.get("ipFamilyPolicy", "PreferDualStack") != "PreferDualStack":
+    if (
+        new["ipFamilyPolicy"] != "PreferDualStack"
+        or old.get("ipFamilyPolicy", "PreferDualStack") != "PreferDualStack"
+    ):
         return False
     return _list(new, "clusterIPs") == _list(old, "clusterIPs") and _list(new, "ipFamilies") == _list(
-        old, "ipFamilies")
+        old, "ipFamilies"
+    )
 
 
 def _list(spec: Spec, field: str) -> list[str]:
@@ -31,7 +35,8 @@ def _list(spec: Spec, field: str) -> list[str]:
 
 
 def settle_families(new: Spec, old: Spec | None, cluster: Sequence[str]) -> list[FieldError]:
-    """Sets ipFamilyPolicy and ipFamilies where they are left out; gives what forbids it (then allocation stops).
+    """Sets ipFamilyPolicy and ipFamilies where they are left out; gives what forbids it (then allocation
+    stops).
 
     ``cluster`` are the families of the Service networks, the primary one first.
     """
@@ -74,8 +79,14 @@ def _check_change(new: Spec, old: Spec | None) -> list[FieldError]:
     if policy == SINGLE:
         for name, thing in (("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")):
             if len(_list(new, name)) == 2:
-                wrong.append(invalid(field, policy, "must be 'RequireDualStack' or 'PreferDualStack' when multiple "
-                                                    f"{thing} are specified"))
+                wrong.append(
+                    invalid(
+                        field,
+                        policy,
+                        "must be 'RequireDualStack' or 'PreferDualStack' when multiple "
+                        f"{thing} are specified",
+                    )
+                )
     return wrong
 
 
@@ -89,17 +100,27 @@ def _families_of_addresses(new: Spec, cluster: Sequence[str]) -> list[FieldError
             if found in cluster:
                 new["ipFamilies"] = [*_list(new, "ipFamilies"), found]
             else:
-                wrong.append(invalid(f"spec.clusterIPs[{index}]", new["clusterIPs"],
-                                     f"{found} is not configured on this cluster"))
+                wrong.append(
+                    invalid(
+                        f"spec.clusterIPs[{index}]",
+                        new["clusterIPs"],
+                        f"{found} is not configured on this cluster",
+                    )
+                )
     return wrong
 
 
 def _settle_against_cluster(new: Spec, cluster: Sequence[str]) -> list[FieldError]:
     wrong = []
     if new["ipFamilyPolicy"] == REQUIRE and len(cluster) < 2:
-        wrong.append(invalid("spec.ipFamilyPolicy", REQUIRE, "this cluster is not configured for dual-stack services"))
-    wrong += [invalid(f"spec.ipFamilies[{index}]", name, "not configured on this cluster")
-              for index, name in enumerate(_list(new, "ipFamilies")) if name not in cluster]
+        wrong.append(
+            invalid("spec.ipFamilyPolicy", REQUIRE, "this cluster is not configured for dual-stack services")
+        )
+    wrong += [
+        invalid(f"spec.ipFamilies[{index}]", name, "not configured on this cluster")
+        for index, name in enumerate(_list(new, "ipFamilies"))
+        if name not in cluster
+    ]
     if wrong:
         return wrong
     if not new.get("ipFamilies"):

@@ -14,9 +14,19 @@ Spec = dict[str, Any]
 AFFINITY_SECONDS = 10800  # three hours
 MAX_AFFINITY_SECONDS = 86400  # one day
 HEADLESS = "None"
-KEPT_WHEN_EMPTY = {"targetPort", "port", "allocateLoadBalancerNodePorts", "ipFamilyPolicy", "internalTrafficPolicy",
-                   "trafficDistribution", "loadBalancerClass", "appProtocol", "sessionAffinityConfig", "clientIP",
-                   "timeoutSeconds"}
+KEPT_WHEN_EMPTY = {
+    "targetPort",
+    "port",
+    "allocateLoadBalancerNodePorts",
+    "ipFamilyPolicy",
+    "internalTrafficPolicy",
+    "trafficDistribution",
+    "loadBalancerClass",
+    "appProtocol",
+    "sessionAffinityConfig",
+    "clientIP",
+    "timeoutSeconds",
+}
 
 
 def needs_cluster_ip(spec: Spec) -> bool:
@@ -69,11 +79,15 @@ def without_zeros(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     cleaned = {name: without_zeros(item) for name, item in value.items()}
-    return {name: item for name, item in cleaned.items() if name in KEPT_WHEN_EMPTY or item not in ("", 0, [], {})}
+    return {
+        name: item for name, item in cleaned.items() if name in KEPT_WHEN_EMPTY or item not in ("", 0, [], {})
+    }
 
 
 def with_defaults(spec: Spec) -> Spec:
-    """The spec with every field set that Kubernetes sets when it reads one; numbers are not allocated here."""
+    """The spec with every field set that Kubernetes sets when it reads one; numbers are not allocated
+    here.
+    """
     spec = without_zeros(spec)
     spec.setdefault("type", "ClusterIP")
     _default_affinity(spec)
@@ -102,7 +116,9 @@ def _default_affinity(spec: Spec) -> None:
 
 
 def carry_over(new: Spec, old: Spec) -> None:
-    """Keeps the numbers of ``old`` that ``new`` leaves out, so that sending the first manifest again works."""
+    """Keeps the numbers of ``old`` that ``new`` leaves out, so that sending the first manifest again
+    works.
+    """
     if needs_cluster_ip(old) and needs_cluster_ip(new):
         for name in ("clusterIP", "clusterIPs"):
             if name not in new and name in old:

@@ -53,8 +53,11 @@ def _type_errors(spec: Spec) -> list[FieldError]:
         return [invalid("spec.clusterIPs[0]", HEADLESS, f"may not be set to 'None' for {kind} services")]
     if kind != "ExternalName":
         return []
-    wrong = [forbidden_field(f"spec.{field}", "may not be set for ExternalName services")
-             for field in ("clusterIPs", "ipFamilies", "ipFamilyPolicy") if spec.get(field)]
+    wrong = [
+        forbidden_field(f"spec.{field}", "may not be set for ExternalName services")
+        for field in ("clusterIPs", "ipFamilies", "ipFamilyPolicy")
+        if spec.get(field)
+    ]
     name = spec.get("externalName", "").removesuffix(".")
     if not name:
         return [*wrong, required("spec.externalName")]
@@ -72,15 +75,19 @@ def _port_errors(spec: Spec) -> list[FieldError]:
             seen.add(name)
         elif len(ports) > 1:
             wrong.append(required(f"{path}.name"))
-        wrong += [invalid(f"{path}.port", port["port"], message) for message in names.port_number(port["port"])]
+        wrong += [
+            invalid(f"{path}.port", port["port"], message) for message in names.port_number(port["port"])
+        ]
         if port["protocol"] not in _PROTOCOLS:
             wrong.append(not_supported(f"{path}.protocol", port["protocol"], _PROTOCOLS))
         target = port["targetPort"]
         rule = names.port_name(target) if isinstance(target, str) else names.port_number(target)
         wrong += [invalid(f"{path}.targetPort", target, message) for message in rule]
         if "appProtocol" in port:
-            wrong += [invalid(f"{path}.appProtocol", port["appProtocol"], message)
-                      for message in names.qualified_name(port["appProtocol"])]
+            wrong += [
+                invalid(f"{path}.appProtocol", port["appProtocol"], message)
+                for message in names.qualified_name(port["appProtocol"])
+            ]
     return wrong
 
 
@@ -94,13 +101,20 @@ def _affinity_errors(spec: Spec) -> list[FieldError]:
         return [not_supported("spec.sessionAffinity", affinity, ("ClientIP", "None"))]
     seconds = spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"]
     if not 0 < seconds <= MAX_AFFINITY_SECONDS:
-        return [invalid(f"{path}.clientIP.timeoutSeconds", seconds,
-                        f"must be greater than 0 and less than {MAX_AFFINITY_SECONDS}")]
+        return [
+            invalid(
+                f"{path}.clientIP.timeoutSeconds",
+                seconds,
+                f"must be greater than 0 and less than {MAX_AFFINITY_SECONDS}",
+            )
+        ]
     return []
 
 
 def cluster_ip_errors(spec: Spec) -> list[FieldError]:
-    """What is wrong between clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy; also asked before allocation."""
+    """What is wrong between clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy; also asked before
+    allocation.
+    """
     if spec["type"] == "ExternalName":
         return []
     addresses, wrong = spec.get("clusterIPs", []), _sync_errors(spec)
@@ -121,12 +135,19 @@ def cluster_ip_errors(spec: Spec) -> list[FieldError]:
     if malformed:
         return wrong
     if len(addresses) > 1 and len({family(address) for address in addresses}) < 2:
-        wrong.append(invalid("spec.clusterIPs", addresses, "may specify no more than one IP for each IP family"))
+        wrong.append(
+            invalid("spec.clusterIPs", addresses, "may specify no more than one IP for each IP family")
+        )
     if not is_headless(spec):
-        wrong += [invalid(f"spec.clusterIPs[{index}]", address,
-                          f"expected an {name} value as indicated by `ipFamilies[{index}]`")
-                  for index, (address, name) in enumerate(zip(addresses, families, strict=False))
-                  if name in {"IPv4", "IPv6"} and family(address) != name]
+        wrong += [
+            invalid(
+                f"spec.clusterIPs[{index}]",
+                address,
+                f"expected an {name} value as indicated by `ipFamilies[{index}]`",
+            )
+            for index, (address, name) in enumerate(zip(addresses, families, strict=False))
+            if name in {"IPv4", "IPv6"} and family(address) != name
+        ]
     return wrong
 
 
@@ -148,7 +169,9 @@ def _malformed_addresses(addresses: list[str]) -> list[FieldError]:
             if len(addresses) > 1:
                 wrong.append(invalid("spec.clusterIPs", addresses, "'None' must be the first and only value"))
             continue
-        wrong += [invalid(f"spec.clusterIPs[{index}]", address, message) for message in names.ip_address(address)]
+        wrong += [
+            invalid(f"spec.clusterIPs[{index}]", address, message) for message in names.ip_address(address)
+        ]
     return wrong
 
 
@@ -161,7 +184,9 @@ def _external_ip_errors(spec: Spec) -> list[FieldError]:
 
 
 def special_ip(address: str) -> list[str]:
-    """Why a well-formed address cannot be a Service's or an endpoint's: it is unspecified, loopback or link-local."""
+    """Why a well-formed address cannot be a Service's or an endpoint's: it is unspecified, loopback or
+    link-local.
+    """
     ip = names.parse_ip(address)
     if ip is None:
         return []
@@ -169,8 +194,10 @@ def special_ip(address: str) -> list[str]:
         (ip.is_unspecified, f"may not be unspecified ({address})"),
         (ip.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
         (ip.is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
-        (ip.is_multicast and (ip.packed[:3] == b"\xe0\0\0" or ip.packed[:2] == b"\xff\x02"),
-         "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+        (
+            ip.is_multicast and (ip.packed[:3] == b"\xe0\0\0" or ip.packed[:2] == b"\xff\x02"),
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+        ),
     )
     return [message for broken, message in rules if broken]
 
@@ -178,8 +205,11 @@ def special_ip(address: str) -> list[str]:
 def _duplicate_port_errors(spec: Spec) -> list[FieldError]:
     wrong, ports = [], spec.get("ports", [])
     if spec["type"] == "ClusterIP":
-        wrong += [forbidden_field(f"spec.ports[{index}].nodePort", "may not be used when `type` is 'ClusterIP'")
-                  for index, port in enumerate(ports) if port.get("nodePort")]
+        wrong += [
+            forbidden_field(f"spec.ports[{index}].nodePort", "may not be used when `type` is 'ClusterIP'")
+            for index, port in enumerate(ports)
+            if port.get("nodePort")
+        ]
     seen: set[tuple[str, int]] = set()
     for index, port in enumerate(ports):
         number = port.get("nodePort", 0)
@@ -191,8 +221,19 @@ def _duplicate_port_errors(spec: Spec) -> list[FieldError]:
         key = (port["protocol"], port["port"])
         if key in seen:
             # Kubernetes prints its internal type here, upper case and all.
-            wrong.append(duplicate(f"spec.ports[{index}]", {
-                "Name": "", "Protocol": key[0], "AppProtocol": None, "Port": key[1], "TargetPort": 0, "NodePort": 0}))
+            wrong.append(
+                duplicate(
+                    f"spec.ports[{index}]",
+                    {
+                        "Name": "",
+                        "Protocol": key[0],
+                        "AppProtocol": None,
+                        "Port": key[1],
+                        "TargetPort": 0,
+                        "NodePort": 0,
+                    },
+                )
+            )
         seen.add(key)
     return wrong
 
@@ -208,15 +249,22 @@ def _source_range_errors(spec: Spec, annotations: dict[str, str]) -> list[FieldE
     else:
         return []
     wrong = [] if spec["type"] == "LoadBalancer" else [forbidden_field(path, _ONLY_LOAD_BALANCER)]
-    return wrong + [invalid(field, value, message) for field, value in checked for message in names.cidr(value)]
+    return wrong + [
+        invalid(field, value, message) for field, value in checked for message in names.cidr(value)
+    ]
 
 
 def _load_balancer_errors(spec: Spec) -> list[FieldError]:
     if spec["type"] == "LoadBalancer":
-        return [invalid("spec.loadBalancerClass", spec["loadBalancerClass"], message)
-                for message in names.qualified_name(spec.get("loadBalancerClass", "x"))]
-    return [forbidden_field(f"spec.{field}", _ONLY_LOAD_BALANCER)
-            for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass") if field in spec]
+        return [
+            invalid("spec.loadBalancerClass", spec["loadBalancerClass"], message)
+            for message in names.qualified_name(spec.get("loadBalancerClass", "x"))
+        ]
+    return [
+        forbidden_field(f"spec.{field}", _ONLY_LOAD_BALANCER)
+        for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass")
+        if field in spec
+    ]
 
 
 def _traffic_policy_errors(spec: Spec) -> list[FieldError]:
@@ -229,63 +277,24 @@ def _traffic_policy_errors(spec: Spec) -> list[FieldError]:
         wrong.append(not_supported(field, policy, ("Cluster", "Local")))
     port, field = spec.get("healthCheckNodePort", 0), "spec.healthCheckNodePort"
     if needs_health_check_port(spec):
-        wrong += [required(field)] if not port else [
-            invalid(field, port, message) for message in names.port_number(port)]
+        wrong += (
+            [required(field)]
+            if not port
+            else [invalid(field, port, message) for message in names.port_number(port)]
+        )
     elif port:
-        wrong.append(invalid(field, port, "may only be set when `type` is 'LoadBalancer' and "
-                                          "`externalTrafficPolicy` is 'Local'"))
+        wrong.append(
+            invalid(
+                field,
+                port,
+                "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+            )
+        )
     if spec.get("internalTrafficPolicy", "Cluster") not in {"Cluster", "Local"}:
-        wrong.append(not_supported("spec.internalTrafficPolicy", spec["internalTrafficPolicy"], ("Cluster", "Local")))
+        wrong.append(
+            not_supported("spec.internalTrafficPolicy", spec["internalTrafficPolicy"], ("Cluster", "Local"))
+        )
     preferences = ("PreferClose", "PreferSameZone", "PreferSameNode")
     if "trafficDistribution" in spec and spec["trafficDistribution"] not in preferences:
         wrong.append(not_supported("spec.trafficDistribution", spec["trafficDistribution"], preferences))
-    return wrong
-
-
-def service_update_errors(new: dict[str, Any], old: dict[str, Any]) -> list[FieldError]:
-    """What an update may not change: the primary address and family, loadBalancerClass, the health check port."""
-    after, before = new["spec"], old["spec"]
-    wrong: list[FieldError] = []
-    if "ExternalName" not in {after["type"], before["type"]}:
-        wrong += _frozen_addresses(after, before)
-        if is_headless(after) == is_headless(before) is False:
-            wrong += _frozen_families(after, before)
-    if after["type"] == before["type"] == "LoadBalancer":
-        if after.get("loadBalancerClass") != before.get("loadBalancerClass"):
-            wrong.append(invalid("spec.loadBalancerClass", after.get("loadBalancerClass"), "may not change once set"))
-    if needs_health_check_port(after) and needs_health_check_port(before):
-        if after.get("healthCheckNodePort") != before.get("healthCheckNodePort"):
-            wrong.append(forbidden_field("spec.healthCheckNodePort", "field is immutable"))
-    return wrong
-
-
-def _frozen_addresses(after: Spec, before: Spec) -> list[FieldError]:
-    new, old = after.get("clusterIPs", []), before.get("clusterIPs", [])
-    if is_headless(after) and is_headless(before):
-        return []
-    if len(new) == len(old):
-        return [invalid(f"spec.clusterIPs[{index}]", new, "may not change once set")
-                for index, address in enumerate(old) if address != new[index]]
-    wrong = []
-    if old and not new:
-        wrong.append(invalid("spec.clusterIPs[0]", new, "primary clusterIP can not be unset"))
-    if old and new and old[0] != new[0]:
-        wrong.append(invalid("spec.clusterIPs[0]", new, "may not change once set"))
-    if len(old) > len(new) == 1 and after.get("ipFamilyPolicy") != "SingleStack":
-        wrong.append(invalid("spec.ipFamilyPolicy", after.get("ipFamilyPolicy"),
-                             "must be set to 'SingleStack' when releasing the secondary clusterIP"))
-    return wrong
-
-
-def _frozen_families(after: Spec, before: Spec) -> list[FieldError]:
-    new, old = after.get("ipFamilies", []), before.get("ipFamilies", [])
-    if len(new) == len(old):
-        return [invalid("spec.ipFamilies[0]", new, "may not change once set")
-                for index, name in enumerate(old) if name != new[index]]
-    wrong = []
-    if old and new and old[0] != new[0]:
-        wrong.append(invalid("spec.ipFamilies[0]", after.get("clusterIPs", []), "may not change once set"))
-    if len(old) > len(new) == 1 and after.get("ipFamilyPolicy") != "SingleStack":
-        wrong.append(invalid("spec.ipFamilyPolicy", after.get("ipFamilyPolicy"),
-                             "must be set to 'SingleStack' when releasing the secondary ipFamily"))
     return wrong

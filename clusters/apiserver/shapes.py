@@ -1,8 +1,8 @@
 """From bytes to an object of the right shape, or ``Refused`` 400: after this every field has its type.
 
-``shapes.json`` holds the fields of each kind (API reference 1.36). A ``"*"`` entry leaves a place open: fields
-not listed there are kept as they came. Elsewhere unknown fields are dropped, as Kubernetes drops them, and
-named to the caller, who refuses or warns as the request's ``fieldValidation`` says.
+``shapes.json`` holds the fields of each kind (API reference 1.36). A ``"*"`` entry leaves a place open:
+fields not listed there are kept as they came. Elsewhere unknown fields are dropped, as Kubernetes drops
+them, and named to the caller, who refuses or warns as the request's ``fieldValidation`` says.
 """
 
 from __future__ import annotations
@@ -41,9 +41,11 @@ class _Shaper:
             shown = f"number {value}" if kind in _LIMITS else "number"
         if shown in {"bool", "string"} and kind in _LIMITS and isinstance(value, str):
             shown = "string"
-        return bad_request(f'{self.resource.kind} in version "{self.resource.version}" cannot be handled as a '
-                           f"{self.resource.kind}: json: cannot unmarshal {shown} into Go struct field "
-                           f"{self.resource.kind}.{path} of type {kind}")
+        return bad_request(
+            f'{self.resource.kind} in version "{self.resource.version}" cannot be handled as a '
+            f"{self.resource.kind}: json: cannot unmarshal {shown} into Go struct field "
+            f"{self.resource.kind}.{path} of type {kind}"
+        )
 
     def shape(self, value: Any, shape: Any, path: str) -> Any:
         while isinstance(shape, str) and shape.startswith("$"):
@@ -78,7 +80,9 @@ class _Shaper:
         if not isinstance(value, list):
             raise self.refuse(value, path, "array")
         zero = _ZERO.get(shape, {}) if isinstance(shape, str) else {}
-        return [self.shape(zero if item is None else item, shape, f"{path}[{i}]") for i, item in enumerate(value)]
+        return [
+            self.shape(zero if item is None else item, shape, f"{path}[{i}]") for i, item in enumerate(value)
+        ]
 
     def map(self, value: Any, path: str) -> dict[str, str]:
         if not isinstance(value, dict):
@@ -107,15 +111,24 @@ def shaped(resource: Resource, value: Any) -> tuple[dict[str, Any], list[str]]:
     Refused 400 when it is no object, of another kind or version, or a field has another type.
     """
     if not isinstance(value, dict):
-        raise bad_request("the object provided is unrecognized (must be of type Object): "
-                          "couldn't get version/kind; json parse error: an object was expected")
+        raise bad_request(
+            "the object provided is unrecognized (must be of type Object): "
+            "couldn't get version/kind; json parse error: an object was expected"
+        )
     version, kind = value.get("apiVersion", resource.api_version), value.get("kind", resource.kind)
     if version != resource.api_version or kind != resource.kind:
-        raise bad_request(f"{kind} in version \"{version}\" cannot be handled as a {resource.kind}: the API version "
-                          f"in the data ({version}, Kind={kind}) does not match the expected API version "
-                          f"({resource.api_version}, Kind={resource.kind})")
+        raise bad_request(
+            f'{kind} in version "{version}" cannot be handled as a {resource.kind}: the API version '
+            f"in the data ({version}, Kind={kind}) does not match the expected API version "
+            f"({resource.api_version}, Kind={resource.kind})"
+        )
     fields = {name: item for name, item in value.items() if name not in {"kind", "apiVersion"}}
     shaper = _Shaper(resource)
     result = shaper.object(fields, _SHAPES[resource.kind], "")
     metadata = result.pop("metadata", {})
-    return {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata, **result}, shaper.unknown
+    return {
+        "kind": resource.kind,
+        "apiVersion": resource.api_version,
+        "metadata": metadata,
+        **result,
+    }, shaper.unknown

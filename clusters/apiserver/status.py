@@ -85,8 +85,13 @@ class Refused(Exception):
 
     def body(self) -> dict[str, Any]:
         """The ``Status`` object to answer with."""
-        status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                                  "message": self.message}
+        status: dict[str, Any] = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+        }
         if self.reason:
             status["reason"] = self.reason
         if self.details is not None:
@@ -126,8 +131,11 @@ def conflict(resource: Resource, name: str, why: str) -> Refused:
 
 def stale(resource: Resource, name: str) -> Refused:
     """409: the resourceVersion sent is not the present one."""
-    return conflict(resource, name, "the object has been modified; please apply your changes to the latest "
-                                    "version and try again")
+    return conflict(
+        resource,
+        name,
+        "the object has been modified; please apply your changes to the latest version and try again",
+    )
 
 
 def forbidden(resource: Resource, name: str, why: str, causes: Sequence[dict[str, str]] = ()) -> Refused:
@@ -146,8 +154,9 @@ def bad_request(message: str) -> Refused:
 
 def internal(message: str) -> Refused:
     """500: allocation and storage errors that Kubernetes reports as internal."""
-    return Refused(500, "InternalError", f"Internal error occurred: {message}",
-                   {"causes": [{"message": message}]})
+    return Refused(
+        500, "InternalError", f"Internal error occurred: {message}", {"causes": [{"message": message}]}
+    )
 
 
 def expired(message: str) -> Refused:
@@ -162,8 +171,12 @@ def unauthorized() -> Refused:
 
 def unsupported_media(accepted: Sequence[str]) -> Refused:
     """415: the body is in a form this server does not read."""
-    return Refused(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted "
-                                                f"media types include: {', '.join(accepted)}")
+    return Refused(
+        415,
+        "UnsupportedMediaType",
+        "the body of the request was in an unknown format - accepted "
+        f"media types include: {', '.join(accepted)}",
+    )
 
 
 def method_not_allowed(resource: Resource, action: str) -> Refused:

@@ -61,7 +61,9 @@ class Log:
         return self._first + len(self._events)
 
     def append(self, event: Event) -> None:
-        """Adds the newest event, and forgets the older half when the log is full (so that it costs little)."""
+        """Adds the newest event, and forgets the older half when the log is full (so that it costs
+        little).
+        """
         self._events.append(event)
         if len(self._events) > self.capacity:
             self.forget(len(self._events) - self.capacity // 2)
@@ -83,7 +85,7 @@ class Log:
         """The events from ``position`` on; None when some of them have been forgotten."""
         if position < self._first:
             return None
-        return self._events[position - self._first:]
+        return self._events[position - self._first :]
 
 
 class _Table:
@@ -122,7 +124,9 @@ class Store:
         """The entry, or None."""
         return self._tables[resource].entries.get(key)
 
-    def select(self, resource: Resource, namespace: str = "", after: Key | None = None) -> Iterator[tuple[Key, Entry]]:
+    def select(
+        self, resource: Resource, namespace: str = "", after: Key | None = None
+    ) -> Iterator[tuple[Key, Entry]]:
         """The entries of a kind in order of namespace and name; only those after a key, when one is given."""
         table = self._tables[resource]
         keys = table.keys()
@@ -160,7 +164,9 @@ class Store:
         return entry
 
     def remove(self, resource: Resource, key: Key) -> Entry:
-        """Removes an object; the entry given back carries the version of the removal. KeyError: no such object."""
+        """Removes an object; the entry given back carries the version of the removal. KeyError: no such
+        object.
+        """
         table = self._tables[resource]
         old = table.entries[key]
         table.remove(key)
@@ -169,7 +175,9 @@ class Store:
         return last
 
     def forget_history(self) -> None:
-        """Makes the present version the oldest to resume from, for every kind (after the start-up objects)."""
+        """Makes the present version the oldest to resume from, for every kind (after the start-up
+        objects).
+        """
         for table in self._tables.values():
             table.log.forget(table.log.end - table.log._first)
             table.log.low_water = self.version

@@ -1,7 +1,7 @@
 """Watches: every watcher reads the one shared log of its kind by position and writes shared bytes.
 
-No queue and no encoding belongs to a watcher. One that does not read is passed over until its socket has room;
-when the log has moved on past it by then, it is told 410 and cut, so a slow reader costs no memory.
+No queue and no encoding belongs to a watcher. One that does not read is passed over until its socket has
+room; when the log has moved on past it by then, it is told 410 and cut, so a slow reader costs no memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from clusters.apiserver.resources import Resource
 from clusters.apiserver.selectors import Test
 from clusters.apiserver.status import Refused, expired
-from clusters.apiserver.store import Event, Log, Store, encode
+from clusters.apiserver.store import Event, Log, encode
 
 _ROOM = 256 * 1024  # bytes a socket may hold back before its watcher is passed over
 _RETRY = 0.02  # seconds until watchers that were passed over are tried again
@@ -55,7 +55,9 @@ def line(kind: str, obj: bytes) -> bytes:
 
 
 def frame(event: Event, scope: Scope) -> bytes:
-    """The line of an event for a watcher, or empty where it does not concern it; made once for all watchers."""
+    """The line of an event for a watcher, or empty where it does not concern it; made once for all
+    watchers.
+    """
     if scope.namespace and event.key[0] != scope.namespace:
         return b""
     kind = _kind(event, scope.test)
@@ -97,7 +99,9 @@ class Watcher:
         self._stuck_since: float | None = None
 
     def pump(self, now: float) -> bool:
-        """Writes what is new; False when the connection had no room and must be tried again. ``now`` in seconds."""
+        """Writes what is new; False when the connection had no room and must be tried again. ``now`` in
+        seconds.
+        """
         if self.done.done():
             return True
         if self.transport.is_closing():
@@ -108,8 +112,12 @@ class Watcher:
         self._stuck_since = None
         events = self.log.read(self.position)
         if events is None:
-            self._end(expired("too old resource version: the watcher read more slowly than the objects changed; "
-                              f"the oldest change kept is {self.log.low_water}"))
+            self._end(
+                expired(
+                    "too old resource version: the watcher read more slowly than the objects changed; "
+                    f"the oldest change kept is {self.log.low_water}"
+                )
+            )
             return True
         part = events[:_BATCH]
         data = b"".join([frame(event, self.scope) for event in part])
@@ -133,14 +141,13 @@ class Watcher:
 
 
 class Hub:
-    """Wakes the watchers of a store after changes.
+    """Wakes watchers after changes of the store.
 
     Many changes in a row share one round: after a round as much time as it took is left to others, so 500
     watchers cannot starve the writers, and one watcher hears at once.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self) -> None:
         self._watchers: set[Watcher] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0

@@ -1,0 +1,172 @@
+"""HTTP's side of every operation but watch: from a target, a query and a body to an answer.
+
+Rules live in ``registry``; here are only status codes, headers and which operation a request means.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from clusters.apiserver import faces, routes
+from clusters.apiserver.deletion import delete_options
+from clusters.apiserver.listing import ListOptions, list_objects, whole_number
+from clusters.apiserver.parameters import dry_run, read_json, request_selector, response, unknown_fields
+from clusters.apiserver.registry import PATCHES, Registry
+from clusters.apiserver.resources import Resource, home
+from clusters.apiserver.scale import scale_of, with_replicas
+from clusters.apiserver.shapes import parse_json
+from clusters.apiserver.status import Refused, bad_request, unsupported_media
+from clusters.apiserver.store import Entry, encode
+
+
+class Operations:
+    """Answers the requests about objects over one registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry, self.store = registry, registry.store
+
+    def operate(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
+        """The answer to a request about objects; ``body`` is what came with it. Refused: as the rules say."""
+        if target.subresource == "scale":
+            return self._scale(request, target, body)
+        if target.subresource == "binding":
+            return self._bind(target, read_json(request, body))
+        answers: dict[str, Callable[[web.BaseRequest, routes.Target, bytes], web.Response]] = {
+            "get": self._get,
+            "list": self._list,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+            "deletecollection": self._delete_collection,
+        }
+        return answers[target.verb](request, target, body)
+
+    def _get(self, _request: web.BaseRequest, target: routes.Target, _body: bytes) -> web.Response:
+        return _object(target.resource, self.registry.get(home(target.resource), target.key))
+
+    def _create(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
+        holder, value, warnings = _sent(request, target, body)
+        entry = self.registry.create(holder, target.namespace, value, dry_run(request.query))
+        return _object(target.resource, entry, 201, warnings)
+
+    def _update(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
+        holder, value, warnings = _sent(request, target, body)
+        entry, created = self.registry.update(
+            holder, target.key, value, target.subresource, dry_run(request.query)
+        )
+        return _object(target.resource, entry, 201 if created else 200, warnings)
+
+    def _patch(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
+        if request.content_type not in PATCHES:
+            raise unsupported_media(PATCHES)
+        holder = home(target.resource)
+        patch = faces.to_home(target.resource, holder, parse_json(body))
+        pretend = dry_run(request.query)
+        entry = self.registry.patch(
+            holder, target.key, request.content_type, patch, target.subresource, pretend
+        )
+        return _object(target.resource, entry)
+
+    def _bind(self, target: routes.Target, value: Any) -> web.Response:
+        place = value.get("target") if isinstance(value, dict) else None
+        node = place.get("name") if isinstance(place, dict) else None
+        if not isinstance(node, str) or not node:
+            raise bad_request("a Binding must name the node in target.name")
+        self.registry.bind(target.resource, target.key, node)
+        return response(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+        )
+
+    def _scale(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
+        entry = self.registry.get(target.resource, target.key)
+        if target.verb == "get":
+            return response(scale_of(entry.object))
+        patch_type = request.content_type if target.verb == "patch" else ""
+        value = parse_json(body) if patch_type else read_json(request, body)
+        changed = with_replicas(target.resource, entry, value, patch_type)
+        entry, _ = self.registry.update(target.resource, target.key, changed, "", dry_run(request.query))
+        return response(scale_of(entry.object))
+
+    def _list(self, request: web.BaseRequest, target: routes.Target, _body: bytes) -> web.Response:
+        query, holder = request.query, home(target.resource)
+        options = ListOptions(
+            target.namespace,
+            request_selector(holder, query),
+            whole_number(query.get("limit", ""), "limit"),
+            query.get("continue", ""),
+            query.get("resourceVersion", ""),
+            query.get("resourceVersionMatch", ""),
+        )
+        recode = faces.body_from_home if target.resource.stored_as else None
+        return response(list_objects(self.store, target.resource, holder, options, recode))
+
+    def _delete(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
+        options = delete_options(read_json(request, body), dict(request.query))
+        entry, gone = self.registry.delete(home(target.resource), target.key, options)
+        if target.resource.returns_deleted or not gone:
+            return _object(target.resource, entry)
+        details = {
+            "name": target.name,
+            "group": target.resource.group,
+            "kind": target.resource.plural,
+            "uid": entry.object["metadata"]["uid"],
+        }
+        return response(
+            {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "metadata": {},
+                "status": "Success",
+                "details": {name: value for name, value in details.items() if value},
+            }
+        )
+
+    def _delete_collection(
+        self, request: web.BaseRequest, target: routes.Target, body: bytes
+    ) -> web.Response:
+        query, holder = request.query, home(target.resource)
+        options = delete_options(read_json(request, body), dict(query))
+        test = request_selector(holder, query)
+        chosen = [
+            (key, entry)
+            for key, entry in self.store.select(holder, target.namespace)
+            if test is None or test(entry.object)
+        ]
+        for key, _ in chosen:
+            if self.store.get(holder, key) is not None:
+                with contextlib.suppress(Refused):  # a lasting namespace stays, the others go
+                    self.registry.delete(holder, key, options)
+        items = b",".join(_faced(target.resource)(entry.body) for _, entry in chosen)
+        kind, version = target.resource.kind, target.resource.api_version
+        return response(
+            f'{{"kind":"{kind}List","apiVersion":"{version}","metadata":{{"resourceVersion":'
+            f'"{self.store.version}"}},"items":['.encode()
+            + items
+            + b"]}"
+        )
+
+
+def _faced(resource: Resource) -> Callable[[bytes], bytes]:
+    return faces.body_from_home if resource.stored_as else bytes
+
+
+def _object(resource: Resource, entry: Entry, status: int = 200, warnings: str = "") -> web.Response:
+    answer = response(encode(resource, _faced(resource)(entry.body)), status)
+    if warnings:
+        answer.headers["Warning"] = f'299 - "{warnings}"'
+    return answer
+
+
+def _sent(request: web.BaseRequest, target: routes.Target, body: bytes) -> tuple[Resource, Any, str]:
+    """The kind that holds the object, the object sent in its form, and a warning of unknown fields."""
+    value = read_json(request, body)
+    if value is None:
+        raise bad_request("the body is empty: a JSON object was expected")
+    holder = home(target.resource)
+    value = faces.to_home(target.resource, holder, value)
+    return holder, value, unknown_fields(holder, value, request.query)

@@ -1,0 +1,65 @@
+"""What a request's query and body say, read and checked: flags, selectors, dry run, unknown fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from clusters.apiserver.resources import Resource
+from clusters.apiserver.selectors import Test, selector
+from clusters.apiserver.shapes import parse_json, shaped
+from clusters.apiserver.status import bad_request, unsupported_media
+
+JSON = "application/json"
+
+
+def response(body: Any, status: int = 200) -> web.Response:
+    """An answer in JSON; bytes are taken as JSON already."""
+    data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    return web.Response(body=data, status=status, content_type=JSON)
+
+
+def flag(text: str) -> bool:
+    """A boolean query parameter."""
+    return text.lower() in {"1", "true", "t"}
+
+
+def dry_run(query: Mapping[str, str]) -> bool:
+    """True for ``dryRun=All``; Refused 400 for other values."""
+    value = query.get("dryRun", "")
+    if value not in {"", "All"}:
+        raise bad_request(f'dryRun: Unsupported value: "{value}": supported values: "All"')
+    return value == "All"
+
+
+def read_json(request: web.BaseRequest, body: bytes) -> Any:
+    """The decoded body; None when it is empty. Refused 415 for anything but JSON, 400 for bad JSON."""
+    if body and request.headers.get("Content-Type") and request.content_type != JSON:
+        raise unsupported_media([JSON])
+    return parse_json(body) if body.strip() else None
+
+
+def request_selector(holder: Resource, query: Mapping[str, str], name: str = "") -> Test | None:
+    """The test of a request's selectors, narrowed to one name when there is one. Refused 400."""
+    fields = query.get("fieldSelector", "")
+    if name:
+        fields = f"metadata.name={name}" + (f",{fields}" if fields else "")
+    return selector(holder, query.get("labelSelector", ""), fields)
+
+
+def unknown_fields(resource: Resource, value: Any, query: Mapping[str, str]) -> str:
+    """Unknown fields as ``fieldValidation`` says: Refused 400, a text to warn with, or nothing."""
+    mode = query.get("fieldValidation", "Warn")
+    if mode == "Ignore":
+        return ""
+    _, unknown = shaped(resource, value)
+    told = ", ".join(f'unknown field "{name}"' for name in unknown)
+    if told and mode == "Strict":
+        raise bad_request(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+            f"strict decoding error: {told}"
+        )
+    return "".join(sign if sign.isprintable() and sign != '"' else "'" for sign in told)
