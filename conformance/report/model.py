@@ -12,7 +12,6 @@ from conformance.evidence import Record
 from conformance.requirements import ID, locked_ids
 from conformance.verdict import Finding, Judgement, Overall, Verdict, exit_code, judge
 
-
 _SELECTION = frozenset({"--requirement", "--area", "--profile", "--level"})  # each takes one word
 
 
@@ -98,7 +97,7 @@ def build(records: Sequence[Record]) -> Report:
 
 
 def rerun_command(facts: Mapping[str, Any], ids: Sequence[str]) -> str:
-    """The run's own command with its selection replaced by ``ids``; the command is a text or its arguments."""
+    """The run's own command, its selection replaced by ``ids``; the command is a text or its arguments."""
     command = facts.get("command") or "service-conformance run"
     words = [str(word) for word in command] if isinstance(command, list) else _split(str(command))
     kept: list[str] = []
