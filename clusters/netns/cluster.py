@@ -1,0 +1,190 @@
+"""The embedded cluster as the judge sees it: one object that starts, asks and ends the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from clusters.base import Command, ClusterError, Implementation, Node, Workload
+from clusters.netns import conversation, launch, plan, runfolder
+
+_ASK = 10.0  # seconds for an answer that needs no waiting; patience
+_PROVIDE = 30.0  # seconds on top of the longest ready-seconds
+_DOWN = 1.0  # seconds for a machine to end by itself before it is killed
+
+
+class NetnsWorkload:
+    """A control port inside the cluster, reached by a socket made in its own network namespace."""
+
+    def __init__(self, control: Path, name: str, place: str, where: str, port: int) -> None:
+        self.name = name
+        self.place = place
+        self._control, self._where, self._port = control, where, port
+
+    async def request(
+        self, method: str, path: str, body: bytes = b"", *, headers: Mapping[str, str] | None = None,
+        timeout: float,
+    ) -> tuple[int, bytes]:
+        """Send one HTTP/1.1 request; gives status and body.
+
+        Raises ClusterError when the workload cannot be reached or does not answer in ``timeout`` seconds.
+        """
+        question = {"op": "dial", "where": self._where, "host": "", "port": self._port, "timeout": timeout}
+        who = f"{self.name} ({self._where}, port {self._port})"
+        try:
+            async with asyncio.timeout(timeout):
+                _answer, fd = await conversation.ask(self._control, question, timeout=timeout + 1)
+                made = socket.socket(fileno=fd)
+                made.setblocking(False)
+                host = f"{self.name}:{self._port}"
+                return await conversation.http(made, method, path, body, headers or {}, host)
+        except TimeoutError as error:
+            raise ClusterError(f"{who}: no answer to {method} {path} within {timeout:g} s") from error
+        except (OSError, ValueError, EOFError) as error:
+            raise ClusterError(f"{who}: {method} {path}: {error}; its log may say more") from error
+
+
+class NetnsCluster:
+    """A running embedded cluster. Powers: places outside, implementations, snapshots."""
+
+    places = ("outside", "behind-router")
+
+    def __init__(self, url: str, options: plan.Options) -> None:
+        self.url = url
+        self.options = options
+        self.namespace = "default" if options.seed else None
+        self.timings: dict[str, float] = {}  # step -> seconds since locate() was called
+        self.kubeconfig = Path()
+        self.run = ""
+        self._folder: runfolder.RunFolder | None = None
+        self._machine: launch.Machine | None = None
+        self._nodes: list[Node] = []
+        self._hosts: dict[str, int] = {}
+        self._addresses: dict[str, tuple[str, ...]] = {}
+
+    @classmethod
+    async def start(cls, url: str, *, preload: Sequence[str] = ()) -> NetnsCluster:
+        """Raise a cluster; ``preload`` names modules of the implementation that will run in it.
+
+        Raises ClusterError, and leaves nothing behind, when it cannot be raised.
+        """
+        asked = time.time()
+        cluster = cls(url, plan.parse(url))
+        launch.require_tools()
+        try:
+            cluster._folder = runfolder.make()
+            cluster.run = cluster._folder.run
+            cluster._machine = launch.Machine(cluster._folder)
+            await cluster._machine.start(cluster.options, preload, asked)
+            await cluster._learn()
+        except BaseException:
+            await cluster.close()
+            raise
+        cluster.timings["located"] = round(time.time() - asked, 4)
+        return cluster
+
+    async def _learn(self) -> None:
+        hello, _fd = await conversation.ask(self._control, {"op": "hello"}, timeout=_ASK)
+        self.kubeconfig = Path(hello["kubeconfig"])
+        self.timings = dict(hello["timings"])
+        self._hosts = hello["hosts"]
+        self._addresses = {name: tuple(found) for name, found in hello["places"].items()}
+        self._nodes = [Node(n["name"], tuple(n["addresses"]), tuple(n["podCIDRs"])) for n in hello["nodes"]]
+
+    @property
+    def _control(self) -> Path:
+        if self._folder is None:
+            raise ClusterError("this cluster is closed; start another")
+        return self._folder.path / "control"
+
+    @property
+    def machine_pid(self) -> int:
+        """The process whose end is the cluster's end; 0 when it is closed."""
+        return self._machine.pid if self._machine is not None else 0
+
+    async def nodes(self) -> list[Node]:
+        """The nodes, in order: the master first."""
+        return list(self._nodes)
+
+    def pod(self, namespace: str, name: str, port: int) -> Workload:
+        """The control port ``port`` of a running pod."""
+        where = f"pod:{namespace}/{name}"
+        return NetnsWorkload(self._control, f"{namespace}/{name}", where, where, port)
+
+    async def close(self) -> None:
+        """End the machine and with it every process, namespace and rule; remove the run folder."""
+        machine, self._machine = self._machine, None
+        folder, self._folder = self._folder, None
+        if machine is not None and machine.pid and folder is not None:
+            # Killing is the clean end: the kernel takes everything with it. Shielded: Ctrl-C must not stop it.
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, machine.kill))
+        if folder is not None:
+            folder.remove()
+
+    async def place_outside(
+        self, place: str, name: str, files: Mapping[str, bytes], argv: Sequence[str], port: int,
+    ) -> Workload:
+        """Run ``argv`` in a folder with ``files`` at ``outside`` or ``behind-router``."""
+        if place not in self.places:
+            raise ClusterError(f"there is no place {place!r}; the places are {', '.join(self.places)}")
+        coded = {file: base64.b64encode(data).decode() for file, data in files.items()}
+        await self._ask({"op": "place", "place": place, "name": name, "files": coded, "argv": list(argv)})
+        return NetnsWorkload(self._control, name, place, place, port)
+
+    def address_of(self, place: str) -> tuple[str, ...]:
+        """The addresses of a place."""
+        if place not in self._addresses:
+            raise ClusterError(f"there is no place {place!r}; the places are {', '.join(self._addresses)}")
+        return self._addresses[place]
+
+    async def provide(self, implementation: Implementation) -> None:
+        """Start every command on every node and wait until each is ready; ClusterError with log if not."""
+        commands = (*implementation.per_node, *implementation.controllers)
+        longest = max((command.ready_seconds for command in commands), default=0.0)
+        await self._ask({"op": "provide", "implementation": _as_json(implementation)}, longest + _PROVIDE)
+
+    async def dead(self) -> list[str]:
+        """One sentence for each implementation process that has ended by itself."""
+        answer = await self._ask({"op": "dead"})
+        return list(answer["dead"])
+
+    async def snapshot(self, node: str) -> dict[str, str]:
+        """Rules, connection tracking and logs of a node, by name."""
+        answer = await self._ask({"op": "snapshot", "node": node}, 60.0)
+        return dict(answer["texts"])
+
+    async def run_on(self, place: str, argv: Sequence[str], *, timeout: float) -> tuple[int, str, str]:
+        """Run ``argv`` on a node, a place or a pod (``pod:NAMESPACE/NAME``); status, output, error output."""
+        question = {"op": "exec", "where": place, "argv": list(argv), "timeout": timeout}
+        answer = await self._ask(question, timeout + _ASK)
+        return answer["status"], answer["output"], answer["error"]
+
+    async def logs(self, where: str, name: str = "", lines: int = 20) -> list[str]:
+        """The last lines of a pod's container (``pod:NAMESPACE/NAME``) or of a command on a node."""
+        answer = await self._ask({"op": "logs", "where": where, "name": name, "lines": lines})
+        return list(answer["lines"])
+
+    async def _ask(self, question: conversation.Object, timeout: float = _ASK) -> conversation.Object:
+        answer, fd = await conversation.ask(self._control, question, timeout=timeout)
+        if fd >= 0:
+            with suppress(OSError):
+                os.close(fd)
+        return answer
+
+
+def _as_json(implementation: Implementation) -> conversation.Object:
+    def one(command: Command) -> conversation.Object:
+        return {**asdict(command), "env": dict(command.env)}
+
+    return {
+        "name": implementation.name, "version": implementation.version,
+        "per_node": [one(command) for command in implementation.per_node],
+        "controllers": [one(command) for command in implementation.controllers],
+    }

@@ -1,0 +1,237 @@
+"""One container of a pod: start, readiness, restarts, end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clusters.base import ClusterError
+from clusters.netns import images, podspec, probing
+from clusters.netns.hosts import Process, run
+from clusters.netns.podroot import Root
+from clusters.netns.podstatus import ContainerState
+from clusters.netns.program import Program
+
+if TYPE_CHECKING:
+    from clusters.netns.podrun import PodRun
+
+Object = dict[str, Any]
+Maps = Mapping[str, Mapping[str, str]]
+_STARTED = 10.0  # seconds a stand-in may take until it listens
+_FIRST_PROBES = 0.05  # seconds between probes until the first success; later the probe's own period
+_LONGEST_BACKOFF = 300.0  # seconds; Kubernetes: 10 s, doubled each time, 5 minutes at most
+
+
+def now() -> str:
+    """This moment, as the API writes times."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+class ContainerRun:
+    """A container and the tasks that look after it."""
+
+    def __init__(self, pod: PodRun, spec: Object, image: images.Image | None) -> None:
+        self.pod = pod
+        self.spec = spec
+        self.image = image
+        self.state = ContainerState(spec["name"], spec["image"])
+        self.process: Process | None = None
+        self.log = pod.folder / "logs" / spec["name"]
+        self._life: asyncio.Task[None] | None = None
+        self._ending = False
+        self._stdin: list[int] = []
+
+    def begin(self, maps: Maps) -> None:
+        """Start the program and what looks after it. ValueError, ClusterError or OSError: it cannot be."""
+        probe = podspec.readiness(self.spec)
+        self._life = asyncio.create_task(self._live(self._program(maps), probe))
+
+    async def end(self, grace: float) -> None:
+        """SIGTERM, at most ``grace`` seconds of patience, then SIGKILL to everything left in the pod."""
+        self._ending = True
+        process = self.process
+        if process is not None and not process.ended.done() and process.host.alive:
+            try:
+                if grace > 0:
+                    process.kill(signal.SIGTERM)
+                    async with asyncio.timeout(grace):
+                        await process.wait()
+            except TimeoutError:
+                pass
+            except ClusterError:
+                pass  # the host died meanwhile, and the program with it
+        if process is not None and process.host.alive:
+            inode = 0 if self.pod.on_host else os.fstat(self.pod.network).st_ino
+            try:
+                process.kill(signal.SIGKILL, everything=True, network=inode)
+                await process.wait()
+            except ClusterError:
+                pass
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.gather(self._life, return_exceptions=True)
+        for fd in self._stdin:
+            os.close(fd)
+        self._stdin.clear()
+
+    async def _live(self, program: Program, probe: podspec.Probe | None) -> None:
+        """Run the program, again and again as the restartPolicy says."""
+        policy = self.pod.pod["spec"].get("restartPolicy") or "Always"
+        backoff = 0.0
+        while not self._ending:
+            status = await self._once(program, probe)
+            state = self.state
+            state.ready, state.exit_status, state.finished_at = False, status, now()
+            self.pod.report()
+            if self._ending or policy == "Never" or (policy == "OnFailure" and status == 0):
+                return
+            state.previous = {"terminated": state.terminated()}
+            if backoff:
+                state.waiting = ("CrashLoopBackOff", f"back-off {backoff:g}s restarting failed "
+                                 f"container={state.name} pod={self.pod.name}")
+                self.pod.report()
+            await asyncio.sleep(backoff)
+            backoff = min(_LONGEST_BACKOFF, backoff * 2 or 10.0)
+            state.restarts += 1
+
+    async def _once(self, program: Program, probe: podspec.Probe | None) -> int:
+        fds = [self.pod.network]
+        if self.spec.get("stdin"):
+            if not self._stdin:
+                self._stdin = list(os.pipe2(os.O_CLOEXEC))
+            fds.append(self._stdin[0])
+            program = Program(**{**vars(program), "fds": (0,)})
+        process = self.process = self.pod.host.start(program, fds)
+        await process.started
+        looking = asyncio.create_task(self._look(process, probe))
+        try:
+            return await process.wait()
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    async def _look(self, process: Process, probe: podspec.Probe | None) -> None:
+        """Say that the container runs, and whether it is ready, for as long as it does."""
+        await self._listening(process)
+        state = self.state
+        state.waiting, state.exit_status = None, None
+        state.started_at, state.number = now(), f"forked://{self.pod.node.name}/{process.number}"
+        state.ready = probe is None
+        self.pod.report()
+        if probe is None:
+            return
+        await asyncio.sleep(probe.delay)
+        good = bad = 0
+        seen_ready = False
+        while True:
+            if await self._ask(probe):
+                good, bad = good + 1, 0
+            else:
+                good, bad = 0, bad + 1
+            ready = good >= probe.successes or (state.ready and bad < probe.failures)
+            if ready != state.ready:
+                state.ready = ready
+                self.pod.report()
+            seen_ready = seen_ready or ready
+            await asyncio.sleep(probe.period if seen_ready else min(probe.period, _FIRST_PROBES))
+
+    async def _listening(self, process: Process) -> None:
+        """Wait until a stand-in that serves has opened its port: it is one start, not a start and a gap."""
+        own_program = not self.spec.get("command")
+        if self.image is None or not self.image.listens or not own_program:
+            return
+        end = time.monotonic() + _STARTED
+        while time.monotonic() < end and not process.ended.done():
+            if await probing.tcp_answers(self.pod.network, "127.0.0.1", self.image.listens, 1.0):
+                return
+            await asyncio.sleep(0.005)
+
+    async def _ask(self, probe: podspec.Probe) -> bool:
+        """One probe, from the node's network as a kubelet's."""
+        if probe.argv:
+            status, _out, _err = await self.execute(probe.argv, probe.timeout)
+            return status == 0
+        address = probe.host or self.pod.address
+        network = self.pod.host.network
+        if not probe.path:
+            return await probing.tcp_answers(network, address, probe.port, probe.timeout)
+        status = await probing.http_status(
+            network, address, probe.port, probe.path, probe.timeout, probe.headers)
+        return 200 <= status < 400
+
+    async def execute(
+        self, argv: tuple[str, ...], timeout: float, stdin: bytes = b"",
+    ) -> tuple[int, str, str]:
+        """Run a command among the container's files, in its network. ClusterError when it is not running."""
+        if self.process is None or self.process.ended.done():
+            raise ClusterError(f"container {self.spec['name']} of pod {self.pod.name} is not running")
+        pid = await self.process.started
+        program = Program(argv=argv, env=self.pod.kubelet.rooms.environment(), enter=pid)
+        return await run(self.pod.host, program, timeout=timeout, stdin=stdin)
+
+    def _program(self, maps: Maps) -> Program:
+        """The container's program; ValueError says what in its specification is not supported."""
+        assert self.image is not None
+        pod, rooms = self.pod, self.pod.kubelet.rooms
+        own = podspec.environment(pod.pod, self.spec, pod.facts, maps)
+        command = [podspec.expand(word, own) for word in self.spec.get("command") or ()]
+        args = [podspec.expand(word, own) for word in self.spec.get("args") or ()]
+        python, words = images.program_of(self.image, command, args)
+        files = {
+            "/etc/resolv.conf": podspec.resolv_conf(pod.pod),
+            "/etc/hosts": podspec.hosts_file(pod.pod, pod.facts),
+            "/etc/hostname": podspec.hostname(pod.pod) + "\n",
+        }
+        if self.image.kubeconfig:
+            files["/run/kubeconfig"] = (rooms.folder / "internal" / "coredns").read_text()
+        binds, scratch = self._volumes(maps)
+        keep = tuple(path for path in rooms.config["pythonpath"].split(":") if path)
+        return Program(
+            argv=() if python else words, python=python, args=words if python else (),
+            env=rooms.environment(**own), cwd=self.spec.get("workingDir") or "/", log=str(self.log),
+            hostname="" if pod.on_host else podspec.hostname(pod.pod), net=True,
+            root=Root(files, binds, scratch, keep),
+        )
+
+    def _volumes(self, maps: Maps) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+        """The folders and files to show in the pod, and the empty writable ones."""
+        volumes = {volume["name"]: volume for volume in self.pod.pod["spec"].get("volumes") or ()}
+        binds: list[tuple[str, str]] = []
+        scratch: list[str] = []
+        for mount in self.spec.get("volumeMounts") or ():
+            volume = volumes.get(mount["name"])
+            if volume is None:
+                raise ValueError(f"volumeMount {mount['name']!r} names no volume of the pod")
+            if "emptyDir" in volume:
+                scratch.append(mount["mountPath"])
+            elif "configMap" in volume:
+                folder = _write_map(self.pod.folder / "volumes", volume, maps)
+                source = folder / mount["subPath"] if mount.get("subPath") else folder
+                binds.append((str(source), mount["mountPath"]))
+            elif mount["mountPath"] != "/var/run/secrets/kubernetes.io/serviceaccount":
+                raise ValueError(f"volume {mount['name']!r}: only configMap and emptyDir are supported here")
+        return tuple(binds), tuple(scratch)
+
+
+def _write_map(folder: Path, volume: Object, maps: Maps) -> Path:
+    """Write a ConfigMap volume's files; gives their folder."""
+    target = folder / volume["name"]
+    target.mkdir(parents=True, exist_ok=True)
+    values = maps.get(volume["configMap"].get("name", ""), {})
+    items = volume["configMap"].get("items")
+    chosen = {item["key"]: item["path"] for item in items} if items else {key: key for key in values}
+    for key, path in chosen.items():
+        if key not in values:
+            raise ValueError(f"volume {volume['name']!r}: ConfigMap {volume['configMap'].get('name')!r} "
+                             f"has no key {key!r}")
+        file = target / path
+        if not file.resolve().is_relative_to(target.resolve()):
+            raise ValueError(f"volume {volume['name']!r}: path {path!r} leads out of the volume")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(values[key])
+    return target

@@ -1,0 +1,94 @@
+"""Who is where: hosts, addresses and networks of the seed's LAN. Pure; see the table in ``topology``."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+from clusters.base import ClusterError
+
+LAN = "192.168.2.0/24"
+CONTROL_PLANE = "192.168.2.2"
+ROUTER = "192.168.2.1"
+OUTSIDE = "192.168.2.50"
+FAR_NETWORK, FAR_GATEWAY, FAR_HOST = "198.51.100.0/24", "198.51.100.1", "198.51.100.10"
+CLUSTER_CIDR = "10.42.0.0/16"
+SERVICE_CIDR = "10.43.0.0/16"
+API_SERVICE, DNS_SERVICE = "10.43.0.1", "10.43.0.10"
+MOST_NODES = 20  # .114 upward, below the seed's load balancer pool that begins at .200
+_FIRST_NODE = 114
+_FORMS = "netns://, netns://2-nodes, or with options netns://?seed&nodes=3"
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """One node: its place in the list (from 0), LAN address and pod network."""
+
+    index: int
+    name: str
+    address: str
+    pod_cidr: str
+
+    @property
+    def gateway(self) -> str:
+        """The node's own address on its pod bridge: the first of the pod network."""
+        return str(ipaddress.ip_network(self.pod_cidr)[1])
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a ``netns://`` URL asks for."""
+
+    nodes: int = 3
+    seed: bool = False
+
+
+def parse(url: str) -> Options:
+    """The options in a ``netns://`` URL; ClusterError says which part is wrong and what is allowed."""
+    parts = urlsplit(url)
+    nodes, seed, counted = 3, False, False
+    if parts.netloc:
+        found = re.fullmatch(r"(\d+)-nodes?", parts.netloc)
+        if not found:
+            raise ClusterError(f"{url}: {parts.netloc!r} is not a size such as 3-nodes; write {_FORMS}")
+        nodes, counted = int(found[1]), True
+    if parts.path not in ("", "/") or parts.fragment:
+        raise ClusterError(f"{url}: nothing may stand after the size but ?options; write {_FORMS}")
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name == "seed":
+            seed = _flag(url, name, value)
+        elif name == "dual":
+            if _flag(url, name, value):
+                raise ClusterError(f"{url}: the embedded cluster is IPv4 only so far; leave out dual")
+        elif name == "nodes":
+            if not value.isascii() or not value.isdigit():
+                raise ClusterError(f"{url}: nodes={value} is not a whole number; write nodes=3, for example")
+            if counted and int(value) != nodes:
+                raise ClusterError(f"{url}: the number of nodes is given twice; keep one of them")
+            nodes, counted = int(value), True
+        else:
+            raise ClusterError(f"{url}: unknown option {name!r}; the options are seed, dual and nodes=N")
+    if not 1 <= nodes <= MOST_NODES:
+        raise ClusterError(f"{url}: {nodes} nodes; between 1 and {MOST_NODES} are possible")
+    return Options(nodes, seed)
+
+
+def _flag(url: str, name: str, value: str) -> bool:
+    if value in ("", "1", "true"):
+        return True
+    if value in ("0", "false"):
+        return False
+    raise ClusterError(f"{url}: {name}={value}; write {name} alone, {name}=true or {name}=false")
+
+
+def node_plans(count: int) -> list[NodePlan]:
+    """The nodes of the seed's cluster: one master, then workers, numbered through."""
+    plans = []
+    for index in range(count):
+        role = "master" if index == 0 else "worker"
+        name = f"k3s-{role}-rpi{index + 1:03d}"
+        address = f"192.168.2.{_FIRST_NODE + index}"
+        plans.append(NodePlan(index, name, address, f"10.42.{index}.0/24"))
+    return plans

@@ -1,0 +1,195 @@
+"""One pod from its start to its end, as a kubelet runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from clusters.base import ClusterError
+from clusters.client import ApiError, NotFound
+from clusters.netns import images, podspec, podstatus, topology
+from clusters.netns.containerrun import ContainerRun
+from clusters.netns.plan import NodePlan
+
+if TYPE_CHECKING:
+    from clusters.netns.kubelet import Kubelet
+
+Object = dict[str, Any]
+_AGAIN = 0.2  # seconds between looks for a ConfigMap that is not there yet, or tries to write the status
+
+
+class PodRun:
+    """A pod on a node. ``changed`` and ``gone`` say what the API says; ``live`` is its whole life."""
+
+    def __init__(self, kubelet: Kubelet, node: NodePlan, pod: Object) -> None:
+        self.kubelet = kubelet
+        self.node = node
+        self.pod = pod
+        self.host = kubelet.rooms.host(node.name)
+        self.on_host = bool(pod["spec"].get("hostNetwork"))
+        self.network = -1
+        self.address = ""
+        self.closing = False
+        self.containers: list[ContainerRun] = []
+        meta = pod["metadata"]
+        self.folder = kubelet.rooms.folder / "pods" / meta["uid"]
+        self.name = f"{meta.get('namespace', 'default')}/{meta['name']}"
+        self._number = 0
+        self._ending = asyncio.Event()
+        self._grace: float | None = None
+        self._dirty = asyncio.Event()
+        self._failed = ("", "")
+        self._started = _now()
+        if meta.get("deletionTimestamp"):
+            self.changed(pod)
+
+    def changed(self, pod: Object) -> None:
+        """A newer version of the pod's object."""
+        self.pod = pod
+        if pod["metadata"].get("deletionTimestamp"):
+            grace = pod["metadata"].get("deletionGracePeriodSeconds")
+            self._grace = float(30 if grace is None else grace)
+            self.closing = True
+            self._ending.set()
+
+    def gone(self) -> None:
+        """The pod is no longer in the API: end it at once."""
+        self._grace = 0.0
+        self.closing = True
+        self._ending.set()
+
+    def report(self) -> None:
+        """Something that the status shows has changed."""
+        self._dirty.set()
+
+    @property
+    def facts(self) -> podspec.Facts:
+        """What only the node knows."""
+        return podspec.Facts(self.address, self.node.address, self.node.name)
+
+    async def live(self) -> None:
+        """Start the pod, keep its status, end it when it is deleted."""
+        reporter = asyncio.create_task(self._reporter())
+        try:
+            starting = asyncio.create_task(self._start())
+            ending = asyncio.create_task(self._ending.wait())
+            await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            if not starting.cancelled() and (error := starting.exception()):
+                self._failed = ("StartError", str(error))
+                self.report()
+            await ending
+            grace = 30.0 if self._grace is None else self._grace
+            await asyncio.gather(*(container.end(grace) for container in self.containers))
+        finally:
+            reporter.cancel()
+            await asyncio.gather(reporter, return_exceptions=True)
+            self._release()
+        with suppress(ApiError):
+            await self.kubelet.client.delete(self._path(), grace=0, uid=self.pod["metadata"]["uid"])
+
+    async def _start(self) -> None:
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        if not self._images():
+            return
+        self._take_network()
+        maps = await self._config_maps()
+        for container in self.containers:
+            container.begin(maps)
+        self.report()
+
+    def _images(self) -> bool:
+        """Make the containers; False when one has no stand-in (then all wait, as after a failed pull)."""
+        bad = False
+        for spec in self.pod["spec"]["containers"]:
+            image = images.find(spec["image"])
+            run = ContainerRun(self, spec, image)
+            if image is None:
+                run.state.waiting = ("ErrImagePull", images.missing(spec["image"]))
+                bad = True
+            self.containers.append(run)
+        if bad:
+            self.report()
+        return not bad
+
+    def _take_network(self) -> None:
+        if self.on_host:
+            self.network, self.address = os.dup(self.host.network), self.node.address
+            return
+        namespace = self.pod["metadata"].get("namespace", "default")
+        self._number = self.kubelet.addresses[self.node.name].take(namespace)
+        address = self.node.gateway.rpartition(".")[0] + f".{self._number}"
+        self.network = topology.plug_pod(self.kubelet.rooms.network, self.node, address)
+        self.address = address
+
+    def _release(self) -> None:
+        """Give back the pod's network and files."""
+        if self.network >= 0:
+            if not self.on_host:
+                with suppress(OSError):
+                    topology.unplug_pod(self.kubelet.rooms.network, self.node, self.address)
+            os.close(self.network)
+            self.network = -1
+        if self._number:
+            self.kubelet.addresses[self.node.name].give_back(self._number)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def _config_maps(self) -> dict[str, dict[str, str]]:
+        """Every ConfigMap the pod names, waiting for those that must be there."""
+        namespace = self.pod["metadata"].get("namespace", "default")
+        found: dict[str, dict[str, str]] = {}
+        for name, optional in podspec.config_maps(self.pod).items():
+            while True:
+                try:
+                    item = await self.kubelet.client.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+                    found[name] = dict(item.get("data") or {})
+                    break
+                except NotFound:
+                    if optional:
+                        break
+                    for container in self.containers:
+                        container.state.waiting = ("ContainerCreating", f'configmap "{name}" not found')
+                    self.report()
+                except ApiError:
+                    pass  # the server is away: it is asked again
+                await asyncio.sleep(_AGAIN)
+        return found
+
+    def _path(self) -> str:
+        meta = self.pod["metadata"]
+        return f"/api/v1/namespaces/{meta.get('namespace', 'default')}/pods/{meta['name']}"
+
+    async def _reporter(self) -> None:
+        """Write the status whenever it changed; the newest state, however often it changed meanwhile."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            before = self.pod.get("status") or {}
+            reason, message = self._failed
+            status = podstatus.build(
+                [container.state for container in self.containers],
+                policy=self.pod["spec"].get("restartPolicy") or "Always", address=self.address,
+                host_address=self.node.address, started=self._started, now=_now(), before=before,
+                extra=before.get("conditions") or (), reason=reason, message=message,
+            )
+            try:
+                self.pod["status"] = (await self.kubelet.client.patch_status(
+                    self._path(), {"metadata": {"uid": self.pod["metadata"]["uid"]}, "status": status},
+                )).get("status") or {}
+            except NotFound:
+                return
+            except (ApiError, ClusterError) as error:
+                print(f"pod {self.name}: status not written: {error}", flush=True)  # noqa: T201
+                self._dirty.set()
+                await asyncio.sleep(_AGAIN)
+
+
+def _now() -> str:
+    from clusters.netns.kubelet import now
+
+    return now()

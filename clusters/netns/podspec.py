@@ -1,0 +1,191 @@
+"""What a Pod's specification asks of the kubelet: commands, environment, name resolution, probes. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clusters.netns import plan
+
+Object = dict[str, Any]
+_DOMAIN = "cluster.local"
+_REFERENCE = re.compile(r"\$\$|\$\(([-._A-Za-z0-9]+)\)")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a pod only where it runs."""
+
+    address: str
+    host_address: str
+    node: str
+
+
+def expand(text: str, environment: Mapping[str, str]) -> str:
+    """``$(NAME)`` by its value, ``$$`` by ``$``; an unknown name stays as it is written (Kubernetes' rule)."""
+    def one(found: re.Match[str]) -> str:
+        if found[0] == "$$":
+            return "$"
+        return environment.get(found[1], found[0])
+
+    return _REFERENCE.sub(one, text)
+
+
+def _downward(pod: Object, path: str, facts: Facts) -> str:
+    meta = pod["metadata"]
+    known = {
+        "metadata.name": meta["name"], "metadata.namespace": meta.get("namespace", "default"),
+        "metadata.uid": meta.get("uid", ""), "spec.nodeName": facts.node,
+        "spec.serviceAccountName": pod["spec"].get("serviceAccountName", "default"),
+        "status.podIP": facts.address, "status.podIPs": facts.address,
+        "status.hostIP": facts.host_address, "status.hostIPs": facts.host_address,
+    }
+    for kind in ("labels", "annotations"):
+        if path.startswith(f"metadata.{kind}['") and path.endswith("']"):
+            return str((meta.get(kind) or {}).get(path[len(f"metadata.{kind}['"):-2], ""))
+    if path not in known:
+        raise ValueError(f"fieldRef {path!r} is not supported; the fields are {', '.join(sorted(known))}")
+    return str(known[path])
+
+
+def environment(
+    pod: Object, container: Object, facts: Facts, maps: Mapping[str, Mapping[str, str]],
+) -> dict[str, str]:
+    """The container's own environment; ``maps`` holds the ConfigMaps it names. ValueError names a bad entry."""
+    found = {
+        "HOSTNAME": hostname(pod), "KUBERNETES_SERVICE_HOST": plan.API_SERVICE,
+        "KUBERNETES_SERVICE_PORT": "443", "KUBERNETES_SERVICE_PORT_HTTPS": "443",
+    }
+    for source in container.get("envFrom") or ():
+        reference = source.get("configMapRef") or {}
+        for name, value in maps.get(reference.get("name", ""), {}).items():
+            found[source.get("prefix", "") + name] = value
+    for entry in container.get("env") or ():
+        source = entry.get("valueFrom") or {}
+        if "fieldRef" in source:
+            found[entry["name"]] = _downward(pod, source["fieldRef"].get("fieldPath", ""), facts)
+        elif "configMapKeyRef" in source:
+            reference = source["configMapKeyRef"]
+            values = maps.get(reference.get("name", ""), {})
+            if reference.get("key") in values:
+                found[entry["name"]] = values[reference["key"]]
+            elif not reference.get("optional"):
+                raise ValueError(f"env {entry['name']}: ConfigMap {reference.get('name')!r} has no key "
+                                 f"{reference.get('key')!r}")
+        elif source:
+            raise ValueError(f"env {entry['name']}: only value, fieldRef and configMapKeyRef are supported")
+        else:
+            found[entry["name"]] = expand(str(entry.get("value") or ""), found)
+    return found
+
+
+def config_maps(pod: Object) -> dict[str, bool]:
+    """The ConfigMaps a pod needs before it can start, and whether each may be missing."""
+    found: dict[str, bool] = {}
+
+    def add(reference: Object) -> None:
+        name = reference.get("name", "")
+        found[name] = found.get(name, True) and bool(reference.get("optional"))
+
+    for volume in pod["spec"].get("volumes") or ():
+        if volume.get("configMap"):
+            add(volume["configMap"])
+    for container in pod["spec"].get("containers") or ():
+        for source in container.get("envFrom") or ():
+            if source.get("configMapRef"):
+                add(source["configMapRef"])
+        for entry in container.get("env") or ():
+            if reference := (entry.get("valueFrom") or {}).get("configMapKeyRef"):
+                add(reference)
+    return found
+
+
+def hostname(pod: Object) -> str:
+    """The pod's host name: its own wish, else its name (at most 63 characters)."""
+    name: str = pod["spec"].get("hostname") or pod["metadata"]["name"]
+    return name[:63].rstrip("-.")
+
+
+def resolv_conf(pod: Object) -> str:
+    """The pod's /etc/resolv.conf, by its dnsPolicy and dnsConfig.
+
+    Nodes have no name server of their own, so the policy ``Default`` gives an empty file.
+    """
+    spec = pod["spec"]
+    policy = spec.get("dnsPolicy") or "ClusterFirst"
+    servers: list[str] = []
+    search: list[str] = []
+    options: dict[str, str] = {}
+    on_host = spec.get("hostNetwork") and policy == "ClusterFirst"
+    if policy in ("ClusterFirst", "ClusterFirstWithHostNet") and not on_host:
+        namespace = pod["metadata"].get("namespace", "default")
+        servers = [plan.DNS_SERVICE]
+        search = [f"{namespace}.svc.{_DOMAIN}", f"svc.{_DOMAIN}", _DOMAIN]
+        options = {"ndots": "5"}
+    more = spec.get("dnsConfig") or {}
+    servers += more.get("nameservers") or []
+    search += more.get("searches") or []
+    for option in more.get("options") or ():
+        options[option["name"]] = option.get("value") or ""
+    lines = [f"search {' '.join(search)}"] if search else []
+    lines += [f"nameserver {server}" for server in servers]
+    if options:
+        lines.append("options " + " ".join(f"{name}:{value}" if value else name
+                                           for name, value in options.items()))
+    return "\n".join(lines) + "\n"
+
+
+def hosts_file(pod: Object, facts: Facts) -> str:
+    """The pod's /etc/hosts."""
+    name = facts.node if pod["spec"].get("hostNetwork") else hostname(pod)
+    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback", f"{facts.address}\t{name}"]
+    for alias in pod["spec"].get("hostAliases") or ():
+        lines.append(f"{alias.get('ip')}\t{' '.join(alias.get('hostnames') or ())}")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A readiness probe. ``path`` empty: a TCP connection is enough. Durations in seconds."""
+
+    port: int
+    path: str = ""
+    host: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    argv: tuple[str, ...] = ()
+    delay: float = 0
+    period: float = 10
+    timeout: float = 1
+    successes: int = 1
+    failures: int = 3
+
+
+def readiness(container: Object) -> Probe | None:
+    """The container's readiness probe with Kubernetes' defaults; ValueError names what is not supported."""
+    probe = container.get("readinessProbe")
+    if not probe:
+        return None
+    times = {
+        "delay": probe.get("initialDelaySeconds") or 0, "period": probe.get("periodSeconds") or 10,
+        "timeout": probe.get("timeoutSeconds") or 1, "successes": probe.get("successThreshold") or 1,
+        "failures": probe.get("failureThreshold") or 3,
+    }
+    if command := (probe.get("exec") or {}).get("command"):
+        return Probe(0, argv=tuple(command), **times)
+    http, tcp = probe.get("httpGet"), probe.get("tcpSocket")
+    if http is None and tcp is None:
+        raise ValueError("a readinessProbe needs httpGet, tcpSocket or exec; others are not supported here")
+    if http and http.get("scheme", "HTTP").upper() != "HTTP":
+        raise ValueError("a readinessProbe by HTTPS is not supported here; use HTTP or tcpSocket")
+    target = http or tcp or {}
+    port = target.get("port")
+    if isinstance(port, str) and not port.isdigit():
+        named = {p.get("name"): p["containerPort"] for p in container.get("ports") or ()}
+        if port not in named:
+            raise ValueError(f"the readinessProbe's port {port!r} is not among the container's ports")
+        port = named[port]
+    headers = tuple((h["name"], h["value"]) for h in (http or {}).get("httpHeaders") or ())
+    path = (http.get("path") or "/") if http else ""
+    return Probe(int(port or 0), path, target.get("host") or "", headers, **times)

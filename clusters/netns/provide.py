@@ -1,0 +1,130 @@
+"""Running an implementation: every command on its hosts, a wait until each is ready, and who died since."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from clusters.base import ClusterError
+from clusters.netns import plan, probing
+from clusters.netns.hosts import Host, Process
+from clusters.netns.program import Program
+
+if TYPE_CHECKING:
+    from clusters.netns.rooms import Rooms
+
+Object = dict[str, Any]
+_BETWEEN = 0.01  # seconds between looks whether a program is ready
+
+
+@dataclass
+class _Running:
+    command: Object
+    host: Host
+    address: str
+    log: Path
+    process: Process
+
+    @property
+    def who(self) -> str:
+        return f"{self.command['name']} on {self.host.name}"
+
+
+class Provided:
+    """The programs of the implementation that this cluster runs."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._running: list[_Running] = []
+        self._name = ""
+
+    async def start(self, implementation: Object) -> None:
+        """Start everything and wait until it is ready. ClusterError names what died or is never ready."""
+        if self._running:
+            raise ClusterError(f"implementation {self._name!r} runs already; a cluster runs one at a time")
+        self._name = implementation["name"]
+        hosts = [(node.name, node.address) for node in self._rooms.nodes]
+        # The importing happens once a host, before the forks, and on all hosts at the same time.
+        modules = sorted({command["python"] for command in implementation["per_node"] if command["python"]})
+        await asyncio.gather(*(self._rooms.host(name).preload(modules) for name, _address in hosts))
+        number = 0
+        for command in implementation["per_node"]:
+            for name, address in hosts:
+                self._start(command, name, address, number)
+                number += 1
+        for command in implementation["controllers"]:
+            self._start(command, "control-plane", plan.CONTROL_PLANE, number)
+            number += 1
+        await asyncio.gather(*(self._ready(running) for running in self._running))
+
+    def dead(self) -> list[str]:
+        """One sentence for each program that has ended."""
+        return [f"{running.who} ended with status {running.process.ended.result()}"
+                for running in self._running if running.process.ended.done()]
+
+    def logs(self, host: str) -> dict[str, Path]:
+        """The log files of the commands on a host, by command name."""
+        return {running.command["name"]: running.log for running in self._running if running.host.name == host}
+
+    def _start(self, command: Object, name: str, address: str, number: int) -> None:
+        rooms, host = self._rooms, self._rooms.host(name)
+        kubeconfig = rooms.folder / "internal" / f"implementation-{number}"
+        if not kubeconfig.exists():
+            raise ClusterError(f"implementation {self._name!r} has too many commands: {number} are running; "
+                               "use fewer nodes or commands")
+        folder = rooms.folder / "commands" / name / command["name"]
+        folder.mkdir(parents=True, exist_ok=True)
+        values = {
+            "node": name, "node_ip": address, "kubeconfig": str(kubeconfig),
+            "cluster_cidr": plan.CLUSTER_CIDR, "service_cidr": plan.SERVICE_CIDR, "run_dir": str(folder),
+        }
+        log = folder / "log"
+        extra = {key: fill(text, values) for key, text in command["env"].items()}
+        process = host.start(Program(
+            argv=tuple(fill(word, values) for word in (*command["argv"], *command["args"]))
+            if command["argv"] else (),
+            python=command["python"], args=tuple(fill(word, values) for word in command["args"]),
+            env=rooms.environment(**extra), cwd=str(folder), log=str(log),
+        ))
+        self._running.append(_Running(command, host, address, log, process))
+
+    async def _ready(self, running: _Running) -> None:
+        """Wait until the program answers 200 in its own network, or has ended, or time is up."""
+        from clusters.netns.rooms import last_lines
+
+        await running.process.started
+        url = urlsplit(running.command["ready"])
+        patience = float(running.command["ready_seconds"])
+        end = time.monotonic() + patience
+        if not running.command["ready"]:
+            return
+        status = 0
+        while True:
+            if running.process.ended.done():
+                raise ClusterError(
+                    f"{running.who} ended with status {running.process.ended.result()} before it was ready; "
+                    "its last lines say why: put that right and start again", log=last_lines(running.log))
+            status = await probing.http_status(
+                running.host.network, url.hostname or "127.0.0.1", url.port or 80,
+                (url.path or "/") + (f"?{url.query}" if url.query else ""), 1.0,
+            )
+            if status == 200:
+                return
+            if time.monotonic() > end:
+                said = f"answered {status}" if status else "did not answer"
+                raise ClusterError(
+                    f"{running.who} is not ready after {patience:g} s: {running.command['ready']} {said}; "
+                    "its last lines may say why, or give it more ready-seconds", log=last_lines(running.log))
+            await asyncio.sleep(_BETWEEN)
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """``{node}`` and the other names by their values; any other brace stays as it is."""
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", value)
+    return text

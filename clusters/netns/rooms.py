@@ -1,0 +1,243 @@
+"""The machine's life: build the hosts, start the API server, make the first objects, serve the judge, end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clusters.base import ClusterError
+from clusters.netns import bootstrap, kernel, plan, topology
+from clusters.netns.hosts import Host, Process, base_environment, connect, run
+from clusters.netns.program import Program
+
+if TYPE_CHECKING:
+    from clusters.netns.kubelet import Kubelet
+
+_PATIENCE = 30.0  # seconds for the API server to answer; patience only, it takes 0.2 s
+_LOG_LINES = 20
+
+
+def last_lines(path: Path, count: int = _LOG_LINES) -> list[str]:
+    """The last lines of a log file; none when there is no file."""
+    with suppress(OSError), path.open("rb") as log:
+        log.seek(0, os.SEEK_END)
+        log.seek(max(0, log.tell() - count * 400))
+        return log.read().decode(errors="replace").splitlines()[-count:]
+    return []
+
+
+class Rooms:
+    """All hosts of one cluster and what runs on them."""
+
+    def __init__(self, config: dict[str, Any], zygote: socket.socket) -> None:
+        self.config = config
+        self.folder = Path(config["run_folder"])
+        self.nodes = plan.node_plans(config["nodes"])
+        self.hosts: dict[str, Host] = {}
+        self.network = topology.Network()
+        self.timings: dict[str, float] = {}  # step -> seconds since the judge asked
+        self.tokens = bootstrap.make_tokens()
+        self.stop = asyncio.Event()
+        self.own: dict[str, Process] = {}  # the cluster's own programs
+        self._zygote = zygote
+        self._kubelet: Kubelet | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        (self.folder / "logs").mkdir()
+        (self.folder / "internal").mkdir()
+
+    async def live(self) -> None:
+        """Build everything, say so, and serve until told to stop."""
+        try:
+            await self._raise()
+        except (ClusterError, OSError) as error:
+            log = error.log if isinstance(error, ClusterError) else ()
+            self._say({"ok": False, "error": str(error), "log": list(log)})
+            return
+        from clusters.netns.control import Control
+
+        control = Control(self)
+        await control.open(self.folder / "control")
+        self.mark("serving")
+        self._say({"ok": True})
+        await self.stop.wait()
+
+    @property
+    def kubelet(self) -> Kubelet:
+        """The kubelet of all nodes; it is there once the cluster stands."""
+        assert self._kubelet is not None
+        return self._kubelet
+
+    def mark(self, step: str) -> None:
+        """Note when a step was done."""
+        self.timings[step] = round(time.time() - self.config["asked"], 4)
+
+    def node(self, name: str) -> plan.NodePlan:
+        """The plan of a node; ClusterError names the nodes there are."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise ClusterError(f"there is no node {name!r}; the nodes are {', '.join(n.name for n in self.nodes)}")
+
+    def host(self, name: str) -> Host:
+        """A host by name; ClusterError names the hosts there are."""
+        if name not in self.hosts:
+            raise ClusterError(f"there is no host {name!r}; the hosts are {', '.join(self.hosts)}")
+        return self.hosts[name]
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        """The environment of a program of the cluster."""
+        return base_environment(self.config["run"], {"PYTHONPATH": self.config["pythonpath"], **extra})
+
+    def spawn(self, task: Any) -> None:
+        """Run a coroutine beside everything else; its failure is written to the machine's log."""
+        made = asyncio.create_task(task)
+        self._tasks.add(made)
+        made.add_done_callback(self._tasks.discard)
+
+    def _say(self, line: dict[str, Any]) -> None:
+        with suppress(OSError), os.fdopen(self.config["ready_fd"], "w") as pipe:
+            pipe.write(json.dumps(line) + "\n")
+
+    async def _raise(self) -> None:
+        self.network = topology.build(self.nodes)
+        # From here on this process lives on the control plane's network; its own namespace is the switch.
+        kernel.setns(self.network.hosts["control-plane"], kernel.CLONE_NEWNET)
+        self.mark("network")
+        names = ["control-plane", *(node.name for node in self.nodes), "outside", "router", "behind-router"]
+        for name in names:
+            self.hosts[name] = Host(name, self.network.hosts[name])
+            self.hosts[name].ask_for(self._zygote)
+        self._hear_zygote()
+        server = self._start_api_server()
+        from clusters.client import Client  # 0.35 s, while the zygote loads the same and forks the server
+        from clusters.netns.kubelet import Kubelet
+
+        self.mark("kubelet loaded")
+        await self._api_answers(server)
+        self.mark("api answers")
+        self._write_kubeconfigs()
+        client = Client.from_kubeconfig(self.folder / "internal" / "kubelet")
+        await client.__aenter__()
+        await self._first_objects(client)
+        self.mark("first objects")
+        self._start_controllers()
+        await asyncio.gather(*(self._network_plugin(node) for node in self.nodes))
+        self.mark("pod network")
+        self._kubelet = Kubelet(self, client)
+        self.spawn(self._kubelet.serve())
+
+    def _hear_zygote(self) -> None:
+        """Keep note of the process numbers of the host inits."""
+        loop = asyncio.get_running_loop()
+        from clusters.netns import wire
+
+        def hear() -> None:
+            message, _fds = wire.receive(self._zygote)
+            if message is None:
+                loop.remove_reader(self._zygote)
+            else:
+                host = self.hosts[message["name"]]
+                host.pid = message["pid"]
+                host.forked.set()
+
+        loop.add_reader(self._zygote, hear)
+
+    def _start_api_server(self) -> Process:
+        internal = self.folder / "internal"
+        (internal / "tokens").write_text(bootstrap.token_file(self.tokens))
+        (internal / "reserve").write_text(json.dumps(bootstrap.reservations(self.config["seed"])))
+        (internal / "pki").mkdir()
+        names = ("127.0.0.1", "localhost", plan.CONTROL_PLANE, plan.API_SERVICE, "kubernetes",
+                 "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+        program = Program(
+            python="clusters.apiserver.http:main",
+            args=("--listen", f"{plan.CONTROL_PLANE}:{bootstrap.API_PORT}", "--inherit-fd", "3",
+                  "--token-file", str(internal / "tokens"), "--cert-dir", str(internal / "pki"),
+                  "--service-cidr", plan.SERVICE_CIDR, "--cluster-cidr", plan.CLUSTER_CIDR,
+                  "--node-port-range", "30000-32767", "--reserve", str(internal / "reserve"),
+                  "--san", ",".join(names)),
+            env=self.environment(), log=str(self.folder / "logs" / "api-server"), fds=(3,),
+        )
+        listener = self.config["listener_fd"]
+        process = self.hosts["control-plane"].start(program, [listener])
+        os.close(listener)
+        self.own["the API server"] = process
+        return process
+
+    async def _api_answers(self, server: Process) -> None:
+        """Wait until the API server takes connections; ClusterError with its last lines when it died."""
+        end = time.monotonic() + _PATIENCE
+        log = self.folder / "logs" / "api-server"
+        while True:
+            if server.ended.done():
+                raise ClusterError(
+                    f"the API server ended with status {server.ended.result()} before it answered; "
+                    "its last lines say why", log=last_lines(log))
+            with suppress(ClusterError):
+                if not (self.folder / "internal" / "pki" / "ca.crt").exists():
+                    raise ClusterError("the certificates are not made yet")
+                network = self.hosts["control-plane"].network
+                (await connect(network, plan.CONTROL_PLANE, bootstrap.API_PORT, 1.0)).close()
+                return
+            if time.monotonic() > end:
+                raise ClusterError(f"the API server did not answer within {_PATIENCE:g} s; "
+                                   "its last lines may say why", log=last_lines(log))
+            await asyncio.sleep(0.005)
+
+    def _write_kubeconfigs(self) -> None:
+        """The judge's own (host loopback) and one for each component (LAN)."""
+        authority = (self.folder / "internal" / "pki" / "ca.crt").read_bytes()
+        for user, token in self.tokens.items():
+            server = f"https://{plan.CONTROL_PLANE}:{bootstrap.API_PORT}"
+            path = self.folder / "internal" / user
+            if user == "kubernetes-admin":
+                server = f"https://127.0.0.1:{self.config['listener_port']}"
+                path = self.folder / "kubeconfig"
+            path.write_text(bootstrap.kubeconfig(server, authority, user, token))
+
+    async def _first_objects(self, client: Any) -> None:
+        from clusters.client import AlreadyExists, ApiError
+
+        about = os.uname()
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        try:
+            for node in self.nodes:
+                item = bootstrap.node_object(node, about.release, about.machine, now)
+                await client.create("/api/v1/nodes", item)
+                await client.patch_status(f"/api/v1/nodes/{node.name}", {"status": item["status"]})
+            for path, item in bootstrap.first_objects():
+                with suppress(AlreadyExists):
+                    await client.create(path, item)
+        except ApiError as error:
+            raise ClusterError(
+                f"the API server refused an object every cluster begins with: {error}",
+                log=last_lines(self.folder / "logs" / "api-server"),
+            ) from error
+
+    def _start_controllers(self) -> None:
+        args: Sequence[str] = ("--kubeconfig", str(self.folder / "internal" / "controllers"))
+        if self.config["seed"]:
+            args = (*args, "--seed")
+        self.own["the controllers"] = self.hosts["control-plane"].start(Program(
+            python="clusters.controllers.main:main", args=tuple(args), env=self.environment(),
+            log=str(self.folder / "logs" / "controllers"),
+        ))
+
+    async def _network_plugin(self, node: plan.NodePlan) -> None:
+        """Have the node masquerade what its pods send to the outside."""
+        path = self.folder / "internal" / f"{node.name}.nft"
+        path.write_text(bootstrap.network_plugin(node))
+        status, _out, error = await run(
+            self.hosts[node.name], Program(argv=("nft", "-f", str(path)), env=self.environment()), timeout=20,
+        )
+        if status != 0:
+            raise ClusterError(f"node {node.name}: its pod network's nftables table was refused: "
+                               f"{error.strip() or status}; is the nf_tables NAT module there?")

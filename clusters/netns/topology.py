@@ -1,0 +1,210 @@
+"""The network as the kernel sees it: a switch, one cable a host, a bridge of pods on every node.
+
+=================  ==============================================================================
+switch             bridge ``br0`` in the machine's own namespace; ports ``to-<number>``
+control-plane      192.168.2.2; knows the way to every pod network
+nodes              192.168.2.114 …; ``cni0`` 10.42.N.1/24; routes to each other's pods; default by router
+outside            192.168.2.50, a machine on the same LAN
+router             192.168.2.1 and 198.51.100.1; knows no pod and no Service network
+behind-router      198.51.100.10
+=================  ==============================================================================
+
+MAC addresses follow from the IPv4 address, so that traces of two runs can be compared.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clusters.netns import kernel, plan
+from clusters.netns.plan import NodePlan
+from clusters.netns.rtnetlink import Route
+
+_BRIDGE_CALLS = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+_REPLIES = "net/ipv4/icmp_msgs_per_sec", "net/ipv4/icmp_msgs_burst"
+# Written before the first device, so that every device inherits them. Source: facts on simulated LANs.
+_ALL_HOSTS: Mapping[str, str] = {
+    **{
+        f"net/ipv4/conf/{which}/{name}": value
+        for which in ("all", "default")
+        for name, value in (
+            ("rp_filter", "0"),  # strict mode drops DNATed and asymmetric replies
+            ("arp_ignore", "1"), ("arp_announce", "2"),  # two cards on a segment must not both answer
+            ("send_redirects", "0"), ("accept_redirects", "0"),  # redirects use up the ICMP tokens
+            ("proxy_arp", "0"),
+        )
+    },
+    "net/ipv4/icmp_ratelimit": "0",  # else a burst of refusals is silently thinned and looks like a drop
+}
+# No link-local addresses, no duplicate detection: their frames teach the switch and cost a second.
+_QUIET_IPV6: Mapping[str, str] = {
+    f"net/ipv6/conf/{which}/{name}": value
+    for which in ("all", "default")
+    for name, value in (("accept_dad", "0"), ("addr_gen_mode", "1"), ("accept_ra", "0"))
+}
+
+
+@dataclass
+class Network:
+    """The namespaces of all hosts, as descriptors, and what was found out about this kernel."""
+
+    switch: int = -1  # the namespace of the LAN's bridge
+    hosts: dict[str, int] = field(default_factory=dict)  # host name -> network namespace
+    routed_pods: bool = False  # pods of one node reach each other by its router, not by its bridge
+
+
+def write_sysctl(name: str, value: str, *, needed: bool = True) -> None:
+    """Write one setting of the network namespace of the moment.
+
+    OSError when it is ``needed`` and refused; others may be missing from this kernel or read-only here.
+    """
+    path = Path("/proc/sys") / name
+    try:
+        path.write_text(value)
+    except OSError as error:
+        if needed:
+            raise OSError(error.errno, f"{path} could not be set to {value}: {error.strerror}") from error
+
+
+def settings(forward: bool) -> None:
+    """Set every sysctl that packets depend on; nothing is left to what the host happens to have."""
+    write_sysctl("net/ipv4/ip_forward", "1" if forward else "0")
+    for name, value in _ALL_HOSTS.items():
+        write_sysctl(name, value)
+    for name, value in _QUIET_IPV6.items():
+        write_sysctl(name, value, needed=False)
+    for name in _REPLIES:
+        write_sysctl(name, "100000", needed=False)
+
+
+def mac_of(address: str, first: str) -> str:
+    """A MAC address made of two leading bytes (``02:00``) and an IPv4 address."""
+    return first + "".join(f":{byte:02x}" for byte in ipaddress.IPv4Address(address).packed)
+
+
+def _bridge_filter(on: bool) -> bool:
+    """Have bridged IPv4 frames pass the packet filter, or not; False when this kernel cannot."""
+    for name in ("iptables", "ip6tables", "arptables"):
+        with suppress(FileNotFoundError):
+            value = "1" if on and name == "iptables" else "0"
+            _BRIDGE_CALLS.with_name(f"bridge-nf-call-{name}").write_text(value)
+    return _BRIDGE_CALLS.exists()
+
+
+def build(nodes: Sequence[NodePlan]) -> Network:
+    """Make the switch and every host's network namespace; OSError says what the kernel refused."""
+    network = Network(switch=kernel.own_network())
+    settings(forward=False)
+    _bridge_filter(False)
+    with Route() as switch:
+        switch.up("lo")
+        switch.bridge("br0", "02:ff:c0:a8:02:00")
+        switch.up("br0")
+        hosts = {"control-plane": plan.CONTROL_PLANE, "router": plan.ROUTER, "outside": plan.OUTSIDE}
+        hosts |= {node.name: node.address for node in nodes}
+        for number, (name, address) in enumerate(hosts.items()):
+            forward = name == "router" or name not in ("control-plane", "outside")
+            network.hosts[name] = _host(forward)
+            port = f"to-{number}"
+            switch.veth(port, mac_of(address, "02:01"), "eth0", mac_of(address, "02:00"), network.hosts[name])
+            switch.up(port, master="br0")
+    network.hosts["behind-router"] = _host(False)
+    _addresses(network, nodes)
+    return network
+
+
+def _host(forward: bool) -> int:
+    """A network namespace with its settings and loopback."""
+    made = kernel.new_network()
+    with kernel.in_network(made), Route() as route:
+        settings(forward)
+        route.up("lo")
+    return made
+
+
+def _join_lan(route: Route, address: str, gateway: str = "") -> None:
+    route.address("eth0", f"{address}/24")
+    route.up("eth0")
+    if gateway:
+        route.route("default", gateway)
+
+
+def _addresses(network: Network, nodes: Sequence[NodePlan]) -> None:
+    """Addresses and routes of every host, in its own namespace."""
+    with kernel.in_network(network.hosts["control-plane"]), Route() as route:
+        _join_lan(route, plan.CONTROL_PLANE, plan.ROUTER)
+        for node in nodes:
+            route.route(node.pod_cidr, node.address)
+    with kernel.in_network(network.hosts["outside"]), Route() as route:
+        _join_lan(route, plan.OUTSIDE, plan.ROUTER)
+        kernel.tx_checksums_off("eth0")
+    with kernel.in_network(network.hosts["router"]), Route() as route:
+        _join_lan(route, plan.ROUTER)
+        route.veth("eth1", mac_of(plan.FAR_GATEWAY, "02:00"), "eth0", mac_of(plan.FAR_HOST, "02:00"),
+                   network.hosts["behind-router"])
+        route.address("eth1", f"{plan.FAR_GATEWAY}/24")
+        route.up("eth1")
+    with kernel.in_network(network.hosts["behind-router"]), Route() as route:
+        route.address("eth0", f"{plan.FAR_HOST}/24")
+        route.up("eth0")
+        route.route("default", plan.FAR_GATEWAY)
+        kernel.tx_checksums_off("eth0")
+    for node in nodes:
+        with kernel.in_network(network.hosts[node.name]), Route() as route:
+            _join_lan(route, node.address, plan.ROUTER)
+            network.routed_pods = not _bridge_filter(True)
+            route.bridge("cni0", mac_of(node.gateway, "0a:58"))
+            route.address("cni0", f"{node.gateway}/24")
+            route.up("cni0")
+            for other in nodes:
+                if other is not node:
+                    route.route(other.pod_cidr, other.address)
+
+
+def plug_pod(network: Network, node: NodePlan, address: str) -> int:
+    """Make a pod's network namespace with ``eth0`` on its node's bridge; gives the descriptor.
+
+    Where the kernel does not show bridged frames to the packet filter, the pod is given no direct way to its
+    neighbours: their traffic is routed by the node, else replies from a Service would not be translated back.
+    """
+    made = kernel.new_network()
+    try:
+        cable = cable_of(address)
+        with kernel.in_network(network.hosts[node.name]), Route() as route:
+            route.veth(cable, mac_of(address, "0e:58"), "eth0", mac_of(address, "0a:58"), made)
+            route.up(cable, master="cni0")
+            route.hairpin(cable)
+        with kernel.in_network(made), Route() as route:
+            settings(forward=False)
+            route.up("lo")
+            route.address("eth0", f"{address}/24", neighbours=not network.routed_pods)
+            route.up("eth0")
+            if network.routed_pods:
+                route.on_cable(node.gateway, "eth0")
+            route.route("default", node.gateway)
+            kernel.tx_checksums_off("eth0")
+    except BaseException:
+        os.close(made)
+        raise
+    return made
+
+
+def unplug_pod(network: Network, node: NodePlan, address: str) -> None:
+    """Take a pod's cable away; no error when it is gone already."""
+    with kernel.in_network(network.hosts[node.name]), Route() as route:
+        try:
+            route.delete(cable_of(address))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+
+
+def cable_of(address: str) -> str:
+    """The name of the node's end of a pod's cable (at most 15 characters)."""
+    return "pod" + ipaddress.IPv4Address(address).packed.hex()
