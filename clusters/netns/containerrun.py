@@ -43,6 +43,7 @@ class ContainerRun:
         self.process: Process | None = None
         self.log = pod.folder / "logs" / spec["name"]
         self._life: asyncio.Task[None] | None = None
+        self._environment: dict[str, str] = {}
         self._ending = False
         self._stdin: list[int] = []
 
@@ -171,7 +172,7 @@ class ContainerRun:
         if self.process is None or self.process.ended.done():
             raise ClusterError(f"container {self.spec['name']} of pod {self.pod.name} is not running")
         pid = await self.process.started
-        program = Program(argv=argv, env=self.pod.kubelet.rooms.environment(), enter=pid)
+        program = Program(argv=argv, env=self._environment, enter=pid)
         return await run(self.pod.host, program, timeout=timeout, stdin=stdin)
 
     def _program(self, maps: Maps) -> Program:
@@ -179,6 +180,7 @@ class ContainerRun:
         assert self.image is not None
         pod, rooms = self.pod, self.pod.kubelet.rooms
         own = podspec.environment(pod.pod, self.spec, pod.facts, maps)
+        self._environment = rooms.pod_environment(own)
         command = [podspec.expand(word, own) for word in self.spec.get("command") or ()]
         args = [podspec.expand(word, own) for word in self.spec.get("args") or ()]
         python, words = images.program_of(self.image, command, args)
@@ -193,7 +195,7 @@ class ContainerRun:
         keep = tuple(path for path in rooms.config["pythonpath"].split(":") if path)
         return Program(
             argv=() if python else words, python=python, args=words if python else (),
-            env=rooms.environment(**own), cwd=self.spec.get("workingDir") or "/", log=str(self.log),
+            env=self._environment, cwd=self.spec.get("workingDir") or "/", log=str(self.log),
             hostname="" if pod.on_host else podspec.hostname(pod.pod), net=True,
             root=Root(files, binds, scratch, keep),
         )

@@ -26,6 +26,7 @@ def enter_host(name: str, network: int, run_folder: str) -> None:
     kernel.setns(network, kernel.CLONE_NEWNET)
     kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS)
     kernel.sethostname(name)
+    kernel.name_process(f"init {name}")
     for kind in ("proc", "sysfs"):
         with suppress(PermissionError):  # inside a container the host's own view may be all there is
             kernel.mount(kind, "/proc" if kind == "proc" else "/sys", kind)

@@ -87,6 +87,11 @@ def sethostname(name: str) -> None:
     socket.sethostname(name)
 
 
+def name_process(name: str) -> None:
+    """Set the name that ps and top show (15 bytes of it)."""
+    _libc.prctl(ctypes.c_int(15), name.encode()[:15], 0, 0, 0)
+
+
 def own_network() -> int:
     """A descriptor of the network namespace this thread is in."""
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

@@ -122,7 +122,7 @@ class PodRun:
             self.network, self.address = os.dup(self.host.network), self.node.address
             return
         namespace = self.pod["metadata"].get("namespace", "default")
-        self._number = self.kubelet.addresses[self.node.name].take(namespace)
+        self._number = self.kubelet.addresses[self.node.name].take(namespace, self.pod["metadata"]["name"])
         address = self.node.gateway.rpartition(".")[0] + f".{self._number}"
         self.network = topology.plug_pod(self.kubelet.rooms.network, self.node, address)
         self.address = address

@@ -75,6 +75,7 @@ def run_child(program: Program, fds: Sequence[int]) -> NoReturn:
         os.chdir(program.cwd)
         if program.argv:
             os.execvpe(program.argv[0], list(program.argv), dict(program.env))
+        kernel.name_process(program.python.partition(":")[0].rpartition(".")[2] or program.python)
         sys.argv = [program.python, *program.args]
         signal.signal(signal.SIGINT, signal.default_int_handler)
         status = call(program.python, program.args)

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,8 +93,12 @@ class Rooms:
         return self.hosts[name]
 
     def environment(self, **extra: str) -> dict[str, str]:
-        """The environment of a program of the cluster."""
+        """The environment of a program on a host: it can import what the judge can."""
         return base_environment(self.config["run"], {"PYTHONPATH": self.config["pythonpath"], **extra})
+
+    def pod_environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """The environment of a program in a pod."""
+        return base_environment(self.config["run"], extra)
 
     def spawn(self, task: Any) -> None:
         """Run a coroutine beside everything else; its failure is written to the machine's log."""
