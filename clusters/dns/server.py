@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 from aiohttp import web
 
@@ -41,8 +42,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)  # its class does not say so itself
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         answer = respond(data, self._zone)
