@@ -44,7 +44,8 @@ class Proxy:
         self.metrics: Metrics | None = None
         self.loop = Loop(
             self.known, dataplane, self.health,
-            Pace(shortest=settings.min_sync_period, retry_longest=settings.sync_period),
+            Pace(shortest=settings.min_sync_period, retry_longest=settings.sync_period,
+                 look=min(5.0, settings.sync_period)),
             after=self._after_sync, failed=self._failed, addresses=self._node_port_addresses,
         )
         self._started = time.monotonic()

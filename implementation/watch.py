@@ -88,9 +88,26 @@ class Server:
             connector=aiohttp.TCPConnector(ssl=tls, limit=0, socket_factory=_socket),
         )
 
+        self._missing: set[str] = set()
+        self._away_since = 0.0
+
     async def close(self) -> None:
         """End all connections."""
         await self._session.close()
+
+    def lost(self, kind: str, why: str) -> None:
+        """A kind cannot be read. Said once however many kinds are concerned: it is one server."""
+        if not self._missing:
+            self._away_since = time.monotonic()
+            log.warning("API server does not give %s (%s): what was known stays served, trying on", kind, why)
+        self._missing.add(kind)
+
+    def found(self, kind: str) -> None:
+        """A kind can be read; said when it was the last one missing."""
+        if kind in self._missing:
+            self._missing.remove(kind)
+            if not self._missing:
+                log.warning("API server answers again after %.1f s", time.monotonic() - self._away_since)
 
     def get(self, path: str, params: dict[str, str], timeout: aiohttp.ClientTimeout) -> Any:
         """A request, to be entered with ``async with``."""
@@ -127,7 +144,6 @@ class Watch:
         self._on_list, self._on_event = on_list, on_event
         self._version = ""
         self._failures = 0
-        self._away_since = 0.0
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -146,17 +162,13 @@ class Watch:
     async def _pause(self, error: Exception) -> None:
         """Say once that the server is away, and wait, longer each time."""
         self._failures += 1
-        if self._failures == 1:
-            self._away_since = time.monotonic()
         if self._failures == 2:  # the first may be an ordinary end of a connection
-            log.warning("API server does not give %s (%s): what was known stays served, trying on",
-                        self._kind.name, str(error) or type(error).__name__)
+            self._server.lost(self._kind.name, str(error) or type(error).__name__)
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures, 10))
         await asyncio.sleep(wait * random.uniform(0.5, 1.0))
 
     def _answered(self) -> None:
-        if self._failures > 1:
-            log.warning("API server gives %s again after %.1f s", self._kind.name, time.monotonic() - self._away_since)
+        self._server.found(self._kind.name)
         self._failures = 0
 
     def _params(self, **more: str) -> dict[str, str]:
@@ -185,8 +197,11 @@ class Watch:
             if answer.status != 200:
                 raise WatchError(f"watch: {answer.status} {_said(await answer.read())}")
             self._answered()
+            start = time.monotonic()
             async for line in lines(answer.content.iter_any()):
                 self._take(line)
+        if time.monotonic() - start < 1.0:  # a server that hangs up at once is not asked in a tight circle
+            await asyncio.sleep(FIRST_WAIT)
 
     def _take(self, line: bytes) -> None:
         event = _events.decode(line)

@@ -9,7 +9,14 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from implementation.dataplane import Applied
 from implementation.state.desired import Desired, Way
@@ -23,6 +30,7 @@ class Metrics:
     """The proxy's numbers. Those of other modes are absent, as upstream's are."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # upstream has none of those series
         self.registry = CollectorRegistry()
         self._sync = self._histogram("sync_proxy_rules_duration_seconds", "Whole sync", SYNC_BUCKETS)
         self._full = self._histogram("sync_full_proxy_rules_duration_seconds", "Full sync", SYNC_BUCKETS)

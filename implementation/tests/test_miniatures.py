@@ -1,0 +1,70 @@
+"""Every miniature is the reference but for one decision, and is described where the judge looks for it."""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from implementation import cli
+from implementation.dataplane.iptables import chains, layout
+from implementation.dataplane.iptables.layout import Ruleset
+from implementation.objects import SliceEndpoint
+from implementation.state import merge, policy, serve, topology, usable
+from implementation.tests.build import NODE, OPTIONS, endpoints_of, service
+
+ROOT = Path(__file__).resolve().parents[1]
+MINIATURES = sorted((ROOT / "miniatures").glob("*.toml"))
+DESCRIPTORS = sorted((ROOT / "descriptors").glob("*.toml"))
+ROOMS: list[ModuleType] = [chains, layout, serve, merge, policy, topology, usable]
+
+
+def rules() -> Ruleset:
+    """The rules for a small cluster that holds every kind of Service."""
+    services = [
+        service("a", "10.43.0.4", 53, protocol="UDP"), service("web", node_port=30080), service("b", "10.43.0.7"),
+        service("empty", "10.43.0.6", node_port=30081),
+    ]
+    here, there = SliceEndpoint("10.42.0.2", node="here"), SliceEndpoint("10.42.1.3", node="there")
+    found = []
+    for one in services:
+        endpoints = [] if one.name == "empty" else [there] if one.name == "web" else [here, there]
+        for port in serve.serve(one, [endpoints_of(one, *endpoints)], NODE).ports:
+            found.append(chains.pieces(port, OPTIONS, speaking=True))
+    return layout.ruleset(found, 4, OPTIONS, None)
+
+
+@pytest.mark.parametrize("path", [*MINIATURES, *DESCRIPTORS], ids=lambda path: path.stem)
+def test_a_descriptor_is_named_as_its_file_and_names_a_program_that_exists(path: Path) -> None:
+    described = tomllib.loads(path.read_text())
+    module, _, function = described["per-node"][0]["python"].partition(":")
+
+    assert path.stem == described["name"]
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+@pytest.mark.parametrize("path", MINIATURES, ids=lambda path: path.stem)
+def test_a_miniature_replaces_exactly_one_function_and_that_shows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = rules()
+    before = {(room, name): value for room in ROOMS for name, value in vars(room).items() if callable(value)}
+    for (room, name), value in before.items():
+        monkeypatch.setattr(room, name, value)  # so that it is put back at the end
+    started: list[list[str] | None] = []
+    monkeypatch.setattr(cli, "main", lambda args: started.append(args) or 0)
+    module = importlib.import_module(tomllib.loads(path.read_text())["per-node"][0]["python"].partition(":")[0])
+
+    assert 0 == module.main(["--x"])
+
+    assert [["--x"]] == started
+    assert 1 == sum(getattr(room, name) is not value for (room, name), value in before.items())
+    assert right != rules()
+
+
+def test_each_of_the_judges_first_rows_has_a_miniature() -> None:
+    caught = {row for path in MINIATURES for row in tomllib.loads(path.read_text())["miniature"]["caught-by"]}
+
+    assert {"CLUSTERIP-01", "DNS-01", "BALANCE-02", "NODEPORT-02", "ENDPOINTS-01"} <= caught
+    assert len(MINIATURES) >= 8

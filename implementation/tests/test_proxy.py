@@ -1,0 +1,203 @@
+"""The whole program: started by its command, fed by a tiny API server, seen from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from implementation.tests.api import KUBECONFIG, Api
+from implementation.tests.build import service_json, slice_json
+from implementation.tests.lab import inside, sh
+
+pytestmark = pytest.mark.kernel
+PORTS = ["--healthz-bind-address=127.0.0.1:10256", "--metrics-bind-address=127.0.0.1:10249"]
+
+
+class Rig:
+    """A proxy process and the API server it reads."""
+
+    def __init__(self) -> None:
+        self.api = Api()
+        self.api.put("services", service_json())
+        self.api.put("endpointslices", slice_json("web", "10.42.0.1"))
+
+    async def start(self, module: str = "implementation.cli", *args: str) -> None:
+        sh("ip link set lo up && mount -t tmpfs none /run")
+        Path("/run/kubeconfig").write_text(KUBECONFIG.replace("SERVER", await self.api.start(6443)))
+        await self.spawn(module, *args)
+
+    async def spawn(self, module: str, *args: str) -> None:
+        code = f"import sys; from {module} import main; sys.exit(main(sys.argv[1:]))"
+        argv = ["--kubeconfig=/run/kubeconfig", "--hostname-override=here", "--cluster-cidr=10.42.0.0/16", *PORTS, *args]
+        with Path("/run/log").open("wb") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", code, *argv, stderr=log, env={**os.environ, "PATH": os.environ["PATH"]})
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 8) -> float:
+        start = time.monotonic()
+        while not await asyncio.to_thread(condition):
+            assert time.monotonic() - start < seconds, Path("/run/log").read_text()
+            await asyncio.sleep(0.005)
+        return time.monotonic() - start
+
+    async def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), 3)
+
+
+def nat() -> str:
+    return sh("iptables-nft-save -t nat")
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def well() -> bool:
+    return get("http://127.0.0.1:10256/healthz")[0] == 200
+
+
+async def _life() -> Any:
+    rig = Rig()
+    await rig.start()
+    await rig.until(well)
+    served = "10.42.0.1:8080" in nat()
+    rig.api.put("endpointslices", slice_json("web", "10.42.0.2"))
+    changed = await rig.until(lambda: "10.42.0.2:8080" in nat())
+    mode, numbers = get("http://127.0.0.1:10249/proxyMode"), get("http://127.0.0.1:10249/metrics")[1]
+    await rig.api.stop()
+    away = [well(), "10.42.0.2:8080" in nat()]
+    await rig.until(lambda: "stays served" in Path("/run/log").read_text())
+    rig.api.put("endpointslices", slice_json("web", "10.42.0.3"))
+    await rig.api.start(6443)
+    await rig.until(lambda: "10.42.0.3:8080" in nat() and "10.42.0.2:8080" not in nat())
+    await rig.until(lambda: "again after" in Path("/run/log").read_text())
+    status = await rig.stop()
+    log = Path("/run/log").read_text()
+    return {"served": served, "changed": changed, "mode": mode, "numbers": numbers, "away": away, "status": status,
+            "left": "10.42.0.3:8080" in nat(), "log": log}
+
+
+def life() -> Any:
+    return asyncio.run(_life())
+
+
+@pytest.mark.parametrize("nobody", [False, True])
+def test_it_serves_follows_survives_the_servers_absence_and_leaves_its_rules(nobody: bool) -> None:
+    seen = inside(life, as_nobody=nobody)
+
+    assert seen["served"] and seen["left"] and [True, True] == seen["away"]
+    assert 0 == seen["status"]
+    assert [200, "iptables"] == seen["mode"]
+    assert seen["changed"] < 1
+    for name in ("sync_proxy_rules_duration_seconds_count", "sync_proxy_rules_iptables_total", "proxy_healthz_total"):
+        assert f"kubeproxy_{name}" in seen["numbers"]
+    assert 1 == seen["log"].count("stays served, trying on")
+    assert 1 == seen["log"].count("answers again after")
+    assert "Traceback" not in seen["log"]
+
+
+async def _unready() -> Any:
+    rig = Rig()
+    rig.api.status = 503
+    await rig.start()
+    await rig.until(lambda: get("http://127.0.0.1:10256/healthz")[0] == 503)
+    empty = "KUBE" not in nat()
+    rig.api.status = 200
+    await rig.until(well)
+    second = Rig()
+    await second.spawn("implementation.cli")
+    status = await asyncio.wait_for(second.process.wait(), 5)
+    log = Path("/run/log").read_text()
+    await rig.stop()
+    return {"empty": empty, "second": status, "log": log}
+
+
+def unready() -> Any:
+    return asyncio.run(_unready())
+
+
+def test_it_is_not_well_before_it_serves_and_a_second_proxy_ends_at_once() -> None:
+    seen = inside(unready)
+
+    assert seen["empty"]
+    assert 1 == seen["second"]
+    assert "kube-proxy: [Errno 98] cannot listen on 127.0.0.1:10256: " in seen["log"]
+
+
+async def _restart() -> Any:
+    rig = Rig()
+    await rig.start()
+    await rig.until(well)
+    rig.process.kill()
+    await rig.process.wait()
+    before = nat()
+    rig.api.remove("endpointslices", "web-1")
+    rig.api.remove("services", "web")
+    rig.api.put("services", service_json("other", clusterIPs=["10.43.0.6"]))
+    rig.api.put("endpointslices", slice_json("other", "10.42.0.9"))
+    await rig.spawn("implementation.cli", "--iptables-sync-period=1s")
+    await rig.until(well)
+    after = nat()
+    sh("iptables-nft -t nat -F && iptables-nft -t nat -X || true")
+    repaired = await rig.until(lambda: "10.42.0.9:8080" in nat())
+    await rig.stop()
+    return {"before": "10.42.0.1" in before, "stale": "10.42.0.1" in after, "new": "10.42.0.9:8080" in after,
+            "repaired": repaired}
+
+
+def restart() -> Any:
+    return asyncio.run(_restart())
+
+
+def test_a_killed_proxy_serves_on_and_its_successor_removes_what_is_gone() -> None:
+    seen = inside(restart)
+
+    assert [True, False, True] == [seen["before"], seen["stale"], seen["new"]]
+
+
+async def _health_check() -> Any:
+    rig = Rig()
+    local = {"type": "NodePort", "externalTrafficPolicy": "Local", "healthCheckNodePort": 32000,
+             "ports": [{"port": 80, "nodePort": 30080}]}
+    rig.api.put("services", service_json(**local))
+    value = slice_json("web", "10.42.0.1")
+    value["endpoints"][0]["nodeName"] = "here"
+    rig.api.put("endpointslices", value)
+    await rig.start()
+    await rig.until(lambda: get("http://127.0.0.1:32000/")[0] == 200)
+    full = get("http://127.0.0.1:32000/healthz")[1]
+    rig.api.put("endpointslices", slice_json("web", "10.42.0.1"))
+    await rig.until(lambda: get("http://127.0.0.1:32000/")[0] == 503)
+    rig.api.put("services", service_json(**{**local, "healthCheckNodePort": 32001}))
+    await rig.until(lambda: get("http://127.0.0.1:32001/")[0] == 503 and get("http://127.0.0.1:32000/")[0] == 0)
+    rig.api.remove("services", "web")
+    await rig.until(lambda: get("http://127.0.0.1:32001/")[0] == 0)
+    await rig.stop()
+    return json.loads(full)
+
+
+def health_check() -> Any:
+    return asyncio.run(_health_check())
+
+
+def test_health_check_node_ports_open_answer_move_and_close() -> None:
+    assert {"service": {"namespace": "default", "name": "web"}, "localEndpoints": 1, "serviceProxyHealthy": True} == (
+        inside(health_check))

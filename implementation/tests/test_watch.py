@@ -1,0 +1,140 @@
+"""Lists and watches against a tiny API server with faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from implementation import watch
+from implementation.kubeconfig import Access
+from implementation.tests.api import Api
+from implementation.tests.build import service_json
+
+
+class Rig:
+    """A watch of Services that remembers what it was told."""
+
+    def __init__(self, api: Api, url: str) -> None:
+        self.api, self.server = api, watch.Server(Access(server=url, token="secret"))
+        self.lists: list[list[str]] = []
+        self.events: list[tuple[str, str]] = []
+        self.task = asyncio.create_task(
+            watch.Watch(self.server, watch.SERVICES, self._on_list, self._on_event).run())
+
+    def _on_list(self, raws: Any) -> None:
+        self.lists.append([json.loads(bytes(raw))["metadata"]["name"] for raw in raws])
+
+    def _on_event(self, event: str, raw: Any) -> None:
+        self.events.append((event, json.loads(bytes(raw))["metadata"]["name"]))
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(3):
+            while not condition():
+                await asyncio.sleep(0.002)
+
+    async def watching(self, times: int = 1) -> None:
+        await self.until(lambda: sum("watch" in query for _, query, _ in self.api.requests) >= times
+                         and bool(self.api._watchers))
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    api = Api()
+    api.put("services", service_json("a"))
+    made = Rig(api, await api.start())
+    await made.watching()
+    yield made
+    made.task.cancel()
+    await made.server.close()
+    await api.stop()
+
+
+async def test_a_list_and_then_its_changes(rig: Rig) -> None:
+    rig.api.put("services", service_json("b"))
+    rig.api.put("services", service_json("b"))
+    rig.api.remove("services", "a")
+    await rig.until(lambda: len(rig.events) == 3)
+
+    assert [["a"]] == rig.lists
+    assert [("ADDED", "b"), ("MODIFIED", "b"), ("DELETED", "a")] == rig.events
+    path, query, token = rig.api.requests[1]
+    assert ("/api/v1/services", "11", "true", "Bearer secret") == (
+        path, query["resourceVersion"], query["allowWatchBookmarks"], token)
+    assert "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless" == query["labelSelector"]
+
+
+async def test_an_ended_watch_goes_on_where_it_was(rig: Rig) -> None:
+    rig.api.put("services", service_json("b"))
+    await rig.until(lambda: bool(rig.events))
+    rig.api.hang_up()
+    await rig.watching(2)
+    rig.api.put("services", service_json("c"))
+    await rig.until(lambda: len(rig.events) == 2)
+
+    assert [["a"]] == rig.lists
+    assert "12" == rig.api.requests[-1][1]["resourceVersion"]
+
+
+async def test_a_bookmark_moves_the_place_and_is_no_change(rig: Rig) -> None:
+    rig.api.tell("services", b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"99"}}}')
+    rig.api.hang_up()
+    await rig.watching(2)
+
+    assert [] == rig.events
+    assert "99" == rig.api.requests[-1][1]["resourceVersion"]
+
+
+async def test_a_forgotten_version_means_a_new_list(rig: Rig) -> None:
+    rig.api.oldest = 50
+    rig.api.remove("services", "a", silently=True)
+    rig.api.version = 60
+    rig.api.hang_up()
+    await rig.until(lambda: len(rig.lists) == 2)
+
+    assert [["a"], []] == rig.lists
+
+
+async def test_the_same_as_an_event_in_the_stream(rig: Rig) -> None:
+    rig.api.tell("services", b'{"type":"ERROR","object":{"kind":"Status","code":410,"message":"gone"}}')
+    await rig.until(lambda: len(rig.lists) == 2)
+
+
+@pytest.mark.parametrize("line", [b"rubbish", b'{"type":"ADDED"}', b'{"type":"ADDED","object":{"metadata":7}}',
+                                  b'{"type":"ERROR","object":{"code":500,"message":"x"}}'])
+async def test_what_cannot_be_read_never_ends_the_watch(rig: Rig, line: bytes) -> None:
+    rig.api.tell("services", line)
+    await rig.watching(2)
+    rig.api.put("services", service_json("b"))
+    await rig.until(lambda: ("ADDED", "b") in rig.events or ["a", "b"] in rig.lists)
+
+
+async def test_a_server_that_is_away_is_said_once_and_found_again(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.api.status = 500
+    rig.api.hang_up()
+    await rig.until(lambda: len(rig.api.requests) >= 6)
+    rig.api.status = 200
+    rig.api.put("services", service_json("b"))
+    await rig.until(lambda: bool(rig.api._watchers))
+
+    assert 1 == caplog.text.count("does not give services (watch: 500 told to fail)")
+    assert 1 == caplog.text.count("answers again after")
+
+
+@given(st.lists(st.binary(max_size=9)), st.integers(1, 5))
+def test_lines_are_found_however_the_bytes_arrive(parts: list[bytes], size: int) -> None:
+    stream = b"\n".join(parts) + b"\nrest"
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(stream), size):
+            yield stream[start:start + size]
+
+    async def read() -> list[bytes]:
+        return [line async for line in watch.lines(chunks())]
+
+    assert [line for line in b"\n".join(parts).split(b"\n") if line.strip()] == asyncio.run(read())
