@@ -211,7 +211,7 @@ class Informer:
             "Normal", "nodeAssigned", f'announcing from node "{self._node}" with protocol "layer2"')
         if muted:
             kind, reason = "Warning", "announceFailed"
-            message = (f"the interface {self._options.interface} of the assigned node {self._node} is in none of "
+            message = (f"interface {self._options.interface} of the assigned node {self._node} is in none of "
                        "the advertisements' lists")
         task = asyncio.create_task(self._writer.event(subject, kind, reason, message))
         self._notes.add(task)

@@ -73,7 +73,9 @@ def _key(raw: msgspec.Raw) -> str:
 
 
 class Sources:
-    """The configuration in force; ``changed`` is called when a new good one is there."""
+    """The configuration in force; ``changed`` is called when it, or what is wrong with a newer one,
+    changes.
+    """
 
     def __init__(self, namespace: str, changed: Callable[[], None]) -> None:
         self.config: Configuration | None = None
@@ -107,12 +109,15 @@ class Sources:
         except ObjectError as error:
             if self.problem != str(error):
                 log.error("configuration not taken: %s; the last good one stays in force", error)
-            self.problem = str(error)
+                self.problem = str(error)
+                self._changed()
             return
-        self.problem = ""
+        healed, self.problem = bool(self.problem), ""
         if found != self.config:
             self.config = found
             log.info("configuration: %d pools, %d layer-2 advertisements", len(found.pools), len(found.l2))
+            self._changed()
+        elif healed:
             self._changed()
 
 
