@@ -61,12 +61,13 @@ def find(name_or_path: str, search: Sequence[Path] | None = None) -> Implementat
     if name_or_path in known:
         return read(known[name_or_path])
     near = difflib.get_close_matches(name_or_path, known, 3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(sorted(known)) or 'none'}"
-    raise ClusterError(f"there is no implementation {name_or_path!r}; {hint} (or give the path of a .toml file)")
+    there_are = f"there are: {', '.join(sorted(known)) or 'none'}"
+    hint = f"did you mean {' or '.join(near)}?" if near else there_are
+    raise ClusterError(f"there is no implementation {name_or_path!r}; {hint} (or give a .toml file)")
 
 
 def read(path: Path) -> Implementation:
-    """The implementation a descriptor describes. Raises ClusterError naming file, field and what is allowed."""
+    """The implementation in a descriptor. Raises ClusterError naming file, field and what is allowed."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

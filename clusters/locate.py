@@ -13,8 +13,8 @@ _LATER = ("kind", "kubeconfig", "k3s+ssh")
 async def locate(url: str, *, preload: Sequence[str] = ()) -> Cluster:
     """Raise or find the cluster that ``url`` names; the caller closes it.
 
-    ``preload`` names Python modules of the implementation that will run there, so that they are loaded once and
-    not on every node. Raises ClusterError, with the next step, when there is no such cluster.
+    ``preload`` names Python modules of the implementation that will run there, so that they are loaded once
+    and not on every node. Raises ClusterError, with the next step, when there is no such cluster.
     """
     scheme, found, _rest = url.partition("://")
     if not found:

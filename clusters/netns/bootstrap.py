@@ -101,7 +101,7 @@ def node_status(node: NodePlan, kernel: str, machine: str, now: str) -> Object:
 
 
 def first_objects() -> list[tuple[str, Object]]:
-    """Collection paths and objects of the cluster DNS (the API server makes namespaces and its own Service)."""
+    """Collection paths and objects of the cluster DNS; the API server makes the rest itself."""
     labels = {"k8s-app": "kube-dns"}
     service = {
         "apiVersion": "v1", "kind": "Service",

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from clusters.base import Command, ClusterError, Implementation, Node, Workload
+from clusters.base import ClusterError, Command, Implementation, Node, Workload
 from clusters.netns import conversation, launch, plan, runfolder
 
 _ASK = 10.0  # seconds for an answer that needs no waiting; patience
@@ -122,11 +122,9 @@ class NetnsCluster:
         """End the machine and with it every process, namespace and rule; remove the run folder."""
         machine, self._machine = self._machine, None
         folder, self._folder = self._folder, None
-        if machine is not None and machine.pid and folder is not None:
-            # Killing is the clean end: the kernel takes everything with it. Shielded: Ctrl-C must not stop it.
-            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, machine.kill))
         if folder is not None:
-            folder.remove()
+            # In one piece: a second Ctrl-C must not leave half a cluster behind.
+            await asyncio.shield(asyncio.create_task(_end(machine, folder)))
 
     async def place_outside(
         self, place: str, name: str, files: Mapping[str, bytes], argv: Sequence[str], port: int,
@@ -177,6 +175,15 @@ class NetnsCluster:
             with suppress(OSError):
                 os.close(fd)
         return answer
+
+
+async def _end(machine: launch.Machine | None, folder: runfolder.RunFolder) -> None:
+    """Have the machine end itself, or kill it; when this returns the kernel has ended all its processes."""
+    if machine is not None and machine.pid:
+        with suppress(ClusterError):
+            await conversation.ask(folder.path / "control", {"op": "down"}, timeout=_DOWN)
+        await asyncio.get_running_loop().run_in_executor(None, machine.end, _DOWN)
+    folder.remove()
 
 
 def _as_json(implementation: Implementation) -> conversation.Object:

@@ -222,7 +222,7 @@ class ContainerRun:
 
 def _write_map(folder: Path, volume: Object, maps: Maps) -> Path:
     """Write a ConfigMap volume's files; gives their folder."""
-    target = folder / volume["name"]
+    target = folder / str(volume["name"])
     target.mkdir(parents=True, exist_ok=True)
     values = maps.get(volume["configMap"].get("name", ""), {})
     items = volume["configMap"].get("items")

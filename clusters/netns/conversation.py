@@ -34,7 +34,7 @@ async def ask(path: Path, question: Object, *, timeout: float) -> tuple[Object, 
                     part, fds = await _receive(control)
                     fd = fds[0] if fds else fd
                     if not part:
-                        raise ClusterError(f"the embedded cluster ended while it was asked to {question['op']}")
+                        raise ClusterError(f"the embedded cluster ended while asked to {question['op']}")
                     line += part
         except TimeoutError as error:
             raise ClusterError(f"the embedded cluster did not answer {question['op']} "
@@ -54,10 +54,10 @@ async def _receive(control: socket.socket) -> tuple[bytes, list[int]]:
         try:
             data, fds, _flags, _from = socket.recv_fds(control, 1 << 20, 1)
         except BlockingIOError:
-            readable: asyncio.Future[None] = loop.create_future()
-            loop.add_reader(control, lambda waiting=readable: waiting.done() or waiting.set_result(None))
+            readable = asyncio.Event()
+            loop.add_reader(control, readable.set)
             try:
-                await readable
+                await readable.wait()
             finally:
                 loop.remove_reader(control)
             continue
@@ -73,7 +73,8 @@ async def http(
     reader, writer = await asyncio.open_connection(sock=connection, limit=_LONGEST_HEAD)
     try:
         fields = {"Host": host, "Connection": "close", "Content-Length": str(len(body)), **headers}
-        head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {text}\r\n" for name, text in fields.items())
+        head = f"{method} {path} HTTP/1.1\r\n"
+        head += "".join(f"{name}: {text}\r\n" for name, text in fields.items())
         if "\r\n\r\n" in head or "\n" in path:
             raise ValueError("a header or path with a line end in it")
         writer.write(head.encode() + b"\r\n" + body)

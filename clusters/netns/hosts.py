@@ -22,8 +22,9 @@ class Process:
     def __init__(self, host: Host, number: str) -> None:
         self.host = host
         self.number = number
-        self.started: asyncio.Future[int] = asyncio.get_running_loop().create_future()  # its pid on the host
-        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()  # status, -N for signal N
+        loop = asyncio.get_running_loop()
+        self.started: asyncio.Future[int] = loop.create_future()  # its process number on the host
+        self.ended: asyncio.Future[int] = loop.create_future()  # exit status, -N for signal N
 
     async def wait(self) -> int:
         """Its exit status, when it has ended (minus the number of the signal that killed it)."""
@@ -68,7 +69,7 @@ class Host:
             raise ClusterError(f"host {self.name}: {error}") from error
 
     def start(self, program: Program, fds: Sequence[int] = ()) -> Process:
-        """Start a program; ``fds`` go with it (first the network, if ``program.net``) and stay the caller's."""
+        """Start a program; ``fds`` go with it (first the network, if ``program.net``), still the caller's."""
         process = Process(self, f"p{next(_numbers)}")
         self._running[process.number] = process
         try:
@@ -198,7 +199,7 @@ async def _read_all(fd: int) -> bytes:
         transport.close()
 
 
-def base_environment(run: str, extra: Mapping[str, str] = {}) -> dict[str, str]:  # noqa: B006 (never written)
+def base_environment(run: str, extra: Mapping[str, str]) -> dict[str, str]:
     """The environment every program in the cluster starts from: nothing of the judge's own leaks in."""
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     return {

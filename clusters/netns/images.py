@@ -1,7 +1,7 @@
-"""What an image name means here: a program that stands in for the image, started without unpacking anything.
+"""What an image name means here: a program that stands in for the image, with nothing to unpack.
 
-Nothing is downloaded. ``nextcloud`` is not NextCloud: it is a stand-in that serves a login page of its own and
-writes the same kind of access log. Whoever reads the page, its headers or the pod's log is told so.
+Nothing is downloaded. ``nextcloud`` is not NextCloud: it is a stand-in that serves a login page of its own
+and writes the same kind of access log. Whoever reads the page, its headers or the pod's log is told so.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def missing(reference: str) -> str:
 
 
 def program_of(image: Image, command: Sequence[str], args: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """How to run a container: (Python function or "", arguments or argv), by the rules of command and args."""
+    """How to run a container by the rules of command and args: (Python function or "", arguments or argv)."""
     if image.kubeconfig or (image.python and not command):
         return image.python, image.args or tuple(args)
     argv = (*command, *args) if command else tuple(args) or image.default

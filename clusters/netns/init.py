@@ -1,8 +1,8 @@
 """The init of one host: process 1 of its own PID namespace, and the fork server of all that runs there.
 
-It takes orders from the machine over one socket (``spawn``, ``kill``, ``preload``) and reports every end. It has
-one thread and no event loop, so that a fork is always safe. When it is killed, the kernel ends everything on
-the host: that is what a power cut looks like.
+It takes orders from the machine over one socket (``spawn``, ``kill``, ``preload``) and reports every end.
+It has one thread and no event loop, so that a fork is always safe. When it is killed, the kernel ends
+everything on the host: that is what a power cut looks like.
 """
 
 from __future__ import annotations

@@ -22,6 +22,11 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def say(text: str) -> None:
+    """One line in the machine's log."""
+    print(text, flush=True)  # noqa: T201
+
+
 class Kubelet:
     """Starts, watches over and ends the pods of every node."""
 
@@ -34,7 +39,7 @@ class Kubelet:
 
     async def serve(self) -> None:
         """Follow the Pods for ever."""
-        async for kind, what in self.client.watch("/api/v1/pods", trouble=lambda text: print(text, flush=True)):  # noqa: T201
+        async for kind, what in self.client.watch("/api/v1/pods", trouble=say):
             if kind == "SYNC":
                 there = {pod["metadata"]["uid"] for pod in what}
                 for uid in set(self.runs) - there:
@@ -77,6 +82,6 @@ class Kubelet:
             raise
         except Exception as error:
             meta = run.pod["metadata"]
-            print(f"pod {meta.get('namespace')}/{meta['name']}: {type(error).__name__}: {error}", flush=True)  # noqa: T201
+            say(f"pod {meta.get('namespace')}/{meta['name']}: {type(error).__name__}: {error}")
         finally:
             self.runs.pop(uid, None)

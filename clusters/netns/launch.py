@@ -57,8 +57,8 @@ def why_refused(words: str, root: Path = Path("/")) -> str:
     said = words.strip().splitlines()
     last = said[-1] if said else "it said nothing"
     if "unshare" in last or "not permitted" in last.lower():
-        return (f"user namespaces are not permitted here ({last}): inside a container its seccomp profile may "
-                "forbid them (start it with --security-opt seccomp=unconfined), or run this as root")
+        return (f"user namespaces are not permitted here ({last}): inside a container its seccomp profile "
+                "may forbid them (start it with --security-opt seccomp=unconfined), or run this as root")
     return f"the machine ended before the cluster stood: {last}"
 
 
@@ -82,7 +82,7 @@ class Machine:
             threading.Thread(
                 target=self._hold, args=((listener.fileno(), says),), name="netns-machine", daemon=True,
             ).start()
-            await asyncio.get_running_loop().run_in_executor(None, self._up.wait)
+            self._up.wait()  # a few milliseconds; a cancelled start must not lose the process it made
         os.close(says)
         with os.fdopen(ready, "rb", buffering=0) as pipe:
             if self._error is not None:
@@ -99,11 +99,19 @@ class Machine:
         if not answer["ok"]:
             raise ClusterError(answer["error"], log=answer["log"])
 
-    def kill(self) -> None:
-        """End the machine at once, and wait until the kernel has ended all that was in it."""
-        if self._process is not None:
+    def end(self, patience: float) -> None:
+        """Wait ``patience`` seconds for the machine to end, then kill it.
+
+        One that ends by itself is waited for by ``unshare``, and the kernel lets process 1 of a namespace end
+        only after all others: nothing runs any more when this returns.
+        """
+        if self._process is None:
+            return
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait()
 
     @property
     def pid(self) -> int:
@@ -129,8 +137,8 @@ class Machine:
         ]
         path = os.environ.get("PATH", "") + ":" + _SYSTEM_PATH
         environment = {
-            "PATH": path, "HOME": "/root", "LANG": "C.UTF-8", "PYTHONPATH": os.pathsep.join(_import_folders()),
-            "SERVICE_CONFORMANCE_RUN": self.folder.run, "PYTHONDONTWRITEBYTECODE": "",
+            "PATH": path, "HOME": "/root", "LANG": "C.UTF-8", "SERVICE_CONFORMANCE_RUN": self.folder.run,
+            "PYTHONPATH": os.pathsep.join(_import_folders()),
         }
         try:
             with (self.folder.path / "machine.log").open("wb") as log:
@@ -160,11 +168,11 @@ async def _first_line(fd: int) -> bytes:
     said = b""
     end = time.monotonic() + _START_SECONDS
     while not said.endswith(b"\n"):
-        readable: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(fd, lambda waiting=readable: waiting.done() or waiting.set_result(None))
+        readable = asyncio.Event()
+        loop.add_reader(fd, readable.set)
         try:
             async with asyncio.timeout(end - time.monotonic()):
-                await readable
+                await readable.wait()
         finally:
             loop.remove_reader(fd)
         part = os.read(fd, 65536)

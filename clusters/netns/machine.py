@@ -1,10 +1,10 @@
 """The machine: process 1 of the embedded cluster's namespaces, which end when it ends.
 
-Started by ``cluster.py`` with one argument, the configuration file in the run folder. It says on the descriptor
+Started by ``launch`` with one argument, the configuration file in the run folder. It says on the descriptor
 ``ready_fd``, in one JSON line, that the cluster stands, or why it does not.
 
-Only what costs nothing is imported here: the zygote is forked first and loads the big modules at the same time
-as this process makes the network.
+Only what costs nothing is imported here: the zygote is forked first and loads the big modules at the same
+time as this process makes the network.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from clusters.netns import kernel, wire, zygote
 
 # Loaded before the API server's host is forked, and before the other hosts are.
 _FIRST = (
-    "ssl", "msgspec", "yaml", "aiohttp.web", "cryptography.x509", "cryptography.hazmat.primitives.asymmetric.ec",
-    "cryptography.hazmat.primitives.serialization", "clusters.apiserver.http",
+    "ssl", "msgspec", "yaml", "aiohttp.web", "cryptography.x509",
+    "cryptography.hazmat.primitives.asymmetric.ec", "cryptography.hazmat.primitives.serialization",
+    "clusters.apiserver.http", "clusters.apiserver.serve",
 )
 _LATER = ("clusters.client", "clusters.controllers.main", "clusters.dns.server", "clusters.netns.nextcloud",
           "clusters.netns.images", "runpy", "http.server")
@@ -31,10 +33,8 @@ def main(args: list[str]) -> int:
     """Be the machine until the judge goes away or says ``down``; gives the exit status."""
     config = json.loads(Path(args[0]).read_text())
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    try:
+    with suppress(PermissionError):  # inside a container its own /proc may be all there is; it is enough
         kernel.mount("proc", "/proc", "proc")
-    except PermissionError:
-        pass  # inside a container its own /proc may be all there is; it is enough
     mine, its = wire.pair()
     if os.fork() == 0:
         mine.close()

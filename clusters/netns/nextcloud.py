@@ -48,6 +48,7 @@ input, button { display: block; width: 100%; margin: .5em 0; padding: .6em; box-
 
 
 _PAGE = page()
+_STATUS = b'{"installed":true,"maintenance":false,"productname":"stand-in"}'
 
 
 class Session(asyncio.Protocol):
@@ -59,10 +60,12 @@ class Session(asyncio.Protocol):
         self._skip = 0  # bytes of a request's body still to come
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Answer every request that is complete."""
         self._head += data
         while self._transport is not None and not self._transport.is_closing():
             skipped = min(self._skip, len(self._head))
@@ -93,8 +96,8 @@ class Session(asyncio.Protocol):
         if method not in ("GET", "HEAD"):
             self._answer(first, b"", 405, fields, close=close)
         elif target.partition("?")[0] == "/status.php":
-            self._answer(first, b'{"installed":true,"maintenance":false,"productname":"stand-in"}', 200, fields,
-                         close=close, kind="application/json", bare=method == "HEAD")
+            self._answer(first, _STATUS, 200, fields, close=close, kind="application/json",
+                         bare=method == "HEAD")
         else:
             self._answer(first, _PAGE, 200, fields, close=close, bare=method == "HEAD")
 
@@ -117,7 +120,7 @@ class Session(asyncio.Protocol):
 
 
 def log(peer: str, line: str, status: int, size: int, fields: dict[str, str]) -> None:
-    """One line of Apache's combined log format; quotes and control signs in the client's words are escaped."""
+    """One line of Apache's combined log format; quotes and control signs of the client are escaped."""
     when = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
     said = [_escape(text) for text in (line, fields.get("referer", "-"), fields.get("user-agent", "-"))]
     sys.stdout.write(f'{peer} - - [{when}] "{said[0]}" {status} {size} "{said[1]}" "{said[2]}"\n')

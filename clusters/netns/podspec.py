@@ -24,7 +24,7 @@ class Facts:
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
-    """``$(NAME)`` by its value, ``$$`` by ``$``; an unknown name stays as it is written (Kubernetes' rule)."""
+    """``$(NAME)`` by its value, ``$$`` by ``$``; an unknown name stays as written (Kubernetes' rule)."""
     def one(found: re.Match[str]) -> str:
         if found[0] == "$$":
             return "$"
@@ -53,7 +53,7 @@ def _downward(pod: Object, path: str, facts: Facts) -> str:
 def environment(
     pod: Object, container: Object, facts: Facts, maps: Mapping[str, Mapping[str, str]],
 ) -> dict[str, str]:
-    """The container's own environment; ``maps`` holds the ConfigMaps it names. ValueError names a bad entry."""
+    """The container's own environment; ``maps``: the ConfigMaps it names. ValueError names a bad entry."""
     found = {
         "HOSTNAME": hostname(pod), "KUBERNETES_SERVICE_HOST": plan.API_SERVICE,
         "KUBERNETES_SERVICE_PORT": "443", "KUBERNETES_SERVICE_PORT_HTTPS": "443",
@@ -167,7 +167,7 @@ def readiness(container: Object) -> Probe | None:
     probe = container.get("readinessProbe")
     if not probe:
         return None
-    times = {
+    times: dict[str, Any] = {
         "delay": probe.get("initialDelaySeconds") or 0, "period": probe.get("periodSeconds") or 10,
         "timeout": probe.get("timeoutSeconds") or 1, "successes": probe.get("successThreshold") or 1,
         "failures": probe.get("failureThreshold") or 3,

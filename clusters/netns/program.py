@@ -1,8 +1,8 @@
 """One program to start on a host: the description that travels, and what the forked child does with it.
 
-A description (``Program``) goes from the machine to a host's init as JSON with descriptors beside it. The child
-never returns: it becomes another program (``argv``) or calls a Python function that was loaded before the fork
-(``python``), which costs no start of an interpreter: 13 execs took 2.8 s where 13 forks took 18 ms.
+A description (``Program``) goes from the machine to a host's init as JSON with descriptors beside it. The
+child never returns: it becomes another program (``argv``) or calls a Python function that was loaded before
+the fork (``python``), which costs no start of an interpreter: 13 execs took 2.8 s, 13 forks 18 ms.
 """
 
 from __future__ import annotations

@@ -69,7 +69,8 @@ class Provided:
 
     def logs(self, host: str) -> dict[str, Path]:
         """The log files of the commands on a host, by command name."""
-        return {running.command["name"]: running.log for running in self._running if running.host.name == host}
+        mine = [running for running in self._running if running.host.name == host]
+        return {running.command["name"]: running.log for running in mine}
 
     def _start(self, command: Object, name: str, address: str, number: int) -> None:
         rooms, host = self._rooms, self._rooms.host(name)

@@ -84,7 +84,8 @@ class Rooms:
         for node in self.nodes:
             if node.name == name:
                 return node
-        raise ClusterError(f"there is no node {name!r}; the nodes are {', '.join(n.name for n in self.nodes)}")
+        names = ", ".join(node.name for node in self.nodes)
+        raise ClusterError(f"there is no node {name!r}; the nodes are {names}")
 
     def host(self, name: str) -> Host:
         """A host by name; ClusterError names the hosts there are."""

@@ -94,7 +94,7 @@ class Route:
         self._call(_NEWLINK, 0, head + body, f"bring up {name}")
 
     def hairpin(self, name: str) -> None:
-        """Let a bridge port send a frame back where it came from: a pod that reaches itself by its Service."""
+        """Let a bridge port send a frame back where it came from: a pod that meets itself by a Service."""
         head = struct.pack("=BxHiII", _AF_BRIDGE, 0, _index(name), 0, 0)
         port = _attribute(_BRPORT_MODE, struct.pack("=B", 1))
         self._call(_SETLINK, 0, head + _attribute(_IFLA_PROTINFO | _NESTED, port), f"hairpin on {name}")

@@ -22,7 +22,7 @@ def send(to: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
     """Send one message; ValueError when it is too long, OSError when the other end is gone."""
     data = json.dumps(message).encode()
     if len(data) > MAX_MESSAGE:
-        raise ValueError(f"a message of {len(data)} bytes; at most {MAX_MESSAGE} fit, put contents into files")
+        raise ValueError(f"a message of {len(data)} bytes; at most {MAX_MESSAGE} fit: use files for contents")
     socket.send_fds(to, [data], list(fds))
 
 

@@ -20,8 +20,8 @@ from clusters.netns.init import Init, enter_host, preload
 
 
 def serve(orders: socket.socket, run_folder: str, first: Sequence[str], later: Sequence[str]) -> NoReturn:
-    """Fork the host inits that the machine asks for; the first one (the API server's) before ``later`` loads."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries dead inits; the machine sees the socket end
+    """Fork the host inits the machine asks for; the first one (the API server's) before ``later`` loads."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries dead inits; the machine hears the end
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     for name in first:
         preload(name)
@@ -50,7 +50,7 @@ def _host(
     kernel.unshare(kernel.CLONE_NEWPID)
     pid = os.fork()
     if pid:
-        kernel.setns(own, kernel.CLONE_NEWPID)  # the next host must not become a child of this one's namespace
+        kernel.setns(own, kernel.CLONE_NEWPID)  # the next host's namespace must not be inside this one's
         return pid
     try:
         orders.close()
@@ -59,8 +59,7 @@ def _host(
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         enter_host(message["name"], network, run_folder)
         os.close(network)
-        init = Init(control)
+        Init(control).serve()
     except BaseException:
         traceback.print_exc(file=sys.stderr)
-        os._exit(1)
-    init.serve()
+    os._exit(1)
