@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
@@ -23,6 +24,7 @@ _SENTENCES = {
 }
 _WIDTH = max(len(verdict) for verdict in Verdict)
 _LABEL = len("requirement")
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f]")
 
 
 def render(report: Report, *, colours: bool = False) -> str:
@@ -38,16 +40,16 @@ def show(report: Report, stream: TextIO) -> None:
 def line(row: Row, *, colours: bool = False) -> str:
     """One requirement on one line: verdict, ID, sentence, numbers, and the reason where there is one."""
     sentence = row.sentence if len(row.sentence) <= 72 else row.sentence[:71].rstrip() + "…"
-    said = [f"{_paint(row.verdict, colours)}  {row.id:<13} {sentence}"]
+    said = [f"  {row.id:<13} {sentence}"]
     said += [f"[{row.figures()}]"] if row.figures() else []
     said += [f"({row.reason})"] if row.reason else []
-    return "  ".join(said)
+    return _paint(row.verdict, colours) + _one_line("  ".join(said))
 
 
 def failure(finding: Finding) -> list[str]:
     """The seven lines of a failure, always in the same order, and the last outcomes below."""
     said = [f"  {name:<{_LABEL}}  {' '.join(value.split())}" for name, value in finding.lines()]
-    return said + [f"  {'':<{_LABEL}}  {outcome}" for outcome in finding.last]
+    return [_one_line(told) for told in [*said, *(f"  {'':<{_LABEL}}  {one}" for one in finding.last)]]
 
 
 def headline(report: Report) -> str:
@@ -56,7 +58,7 @@ def headline(report: Report) -> str:
     counts = ", ".join(f"{count} {verdict}" for verdict, count in report.counts.items()) or "nothing"
     cluster = report.facts.get("cluster")
     place = cluster.get("url", "") if isinstance(cluster, Mapping) else str(cluster or "")
-    return f"{report.overall.value.upper()}  {name}{' on ' + place if place else ''}: {counts}"
+    return _one_line(f"{report.overall.value.upper()}  {name}{' on ' + place if place else ''}: {counts}")
 
 
 def _lines(report: Report, colours: bool) -> Iterator[str]:
@@ -87,13 +89,18 @@ def _about(report: Report) -> Iterator[str]:
     yield f"Declared features: {_pairs(declared) or 'none'}"
     shown = {key: value for key, value in report.facts.items() if key not in {"schema", "implementation"}}
     for key, value in {**shown, "ended": report.ended}.items():
-        yield f"{key}: {_pairs(value) if isinstance(value, Mapping) else value}"
+        yield _one_line(f"{key}: {_pairs(value)}")
 
 
 def _pairs(values: Any) -> str:
     if not isinstance(values, Mapping):
         return str(values)
     return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+def _one_line(said: str) -> str:
+    """``said`` without line breaks and control characters: what the judged says must not steer a terminal."""
+    return _CONTROL.sub("�", " ".join(said.splitlines()))
 
 
 def _paint(verdict: Verdict, colours: bool) -> str:

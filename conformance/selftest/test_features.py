@@ -25,7 +25,8 @@ def test_a_declaration_is_read_and_given_back() -> None:
     assert declared.conduct(Feature.IPTABLES_CHAINS) == "1.18"
     assert declared.conduct(Feature.NODE_PORT_ADDRESSES) == ""
     assert declared.lacking(frozenset({Feature.SCTP, Feature.MAGLEV, Feature.DUAL_STACK})) == [
-        Feature.DUAL_STACK, Feature.MAGLEV,
+        Feature.DUAL_STACK,
+        Feature.MAGLEV,
     ]
 
 
@@ -35,15 +36,18 @@ def test_the_conduct_none_is_not_supported() -> None:
     assert declared.supports(Feature.LOCALHOST_NODE_PORT)
 
 
-@pytest.mark.parametrize(("told", "said"), [
-    ({"sctpp": True}, "did you mean sctp"),
-    ({"zzz": True}, "known are sidecar-ports"),
-    ({"sctp": "yes"}, "sctp is true or false, not 'yes'"),
-    ({"sctp": 1}, "true or false, not 1"),
-    ({"iptables-chains": "1.19"}, '"current" or "1.18" or "none", not \'1.19\''),
-    ({"iptables-chains": True}, "not True"),
-    ({"iptables-chains": ["current"]}, "not \\['current'\\]"),
-])
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"sctpp": True}, "did you mean sctp"),
+        ({"zzz": True}, "known are sidecar-ports"),
+        ({"sctp": "yes"}, "sctp is true or false, not 'yes'"),
+        ({"sctp": 1}, "true or false, not 1"),
+        ({"iptables-chains": "1.19"}, '"current" or "1.18" or "none", not \'1.19\''),
+        ({"iptables-chains": True}, "not True"),
+        ({"iptables-chains": ["current"]}, "not \\['current'\\]"),
+    ],
+)
 def test_a_wrong_declaration_is_refused_in_one_sentence(told: dict[str, object], said: str) -> None:
     with pytest.raises(DeclarationError, match=said) as caught:
         Declaration.from_mapping(told, where="my-proxy.toml")

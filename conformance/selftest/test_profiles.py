@@ -16,24 +16,38 @@ async def body(lab: Any) -> None:
 
 
 def one(id: str, level: Level = Level.CORE, *features: Feature) -> Requirement:
-    return Requirement(id, level, "s", "x", id.rpartition("-")[0], frozenset(), frozenset(features), False, body)
+    return Requirement(
+        id, level, "s", "x", id.rpartition("-")[0], frozenset(), frozenset(features), False, body
+    )
 
 
-KNOWN = {made.id: made for made in (
-    one("CLUSTERIP-01"), one("CLUSTERIP-17", Level.EXT, Feature.FRAGMENTED_UDP), one("DNS-01"),
-    one("LB-01", Level.EXT, Feature.LOAD_BALANCER), one("LB-L2-01"), one("LB-BGP-01"), one("SEED-01"),
-    one("LIFECYCLE-08", Level.EXT, Feature.LOAD_BALANCER_BGP), one("BALANCE-10", Level.IMPL, Feature.MAGLEV),
-)}
+KNOWN = {
+    made.id: made
+    for made in (
+        one("CLUSTERIP-01"),
+        one("CLUSTERIP-17", Level.EXT, Feature.FRAGMENTED_UDP),
+        one("DNS-01"),
+        one("LB-01", Level.EXT, Feature.LOAD_BALANCER),
+        one("LB-L2-01"),
+        one("LB-BGP-01"),
+        one("SEED-01"),
+        one("LIFECYCLE-08", Level.EXT, Feature.LOAD_BALANCER_BGP),
+        one("BALANCE-10", Level.IMPL, Feature.MAGLEV),
+    )
+}
 
 
-@pytest.mark.parametrize(("name", "ids"), [
-    ("smoke", "CLUSTERIP-01 DNS-01"),
-    ("core", "CLUSTERIP-01 DNS-01 LB-BGP-01 LB-L2-01"),
-    ("extended", "BALANCE-10 CLUSTERIP-01 CLUSTERIP-17 DNS-01 LB-01 LB-BGP-01 LB-L2-01 LIFECYCLE-08"),
-    ("loadbalancer-l2", "CLUSTERIP-01 DNS-01 LB-01 LB-L2-01"),
-    ("loadbalancer-bgp", "CLUSTERIP-01 DNS-01 LB-01 LB-BGP-01 LIFECYCLE-08"),
-    ("seed", "SEED-01"),
-])
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("smoke", "CLUSTERIP-01 DNS-01"),
+        ("core", "CLUSTERIP-01 DNS-01 LB-BGP-01 LB-L2-01"),
+        ("extended", "BALANCE-10 CLUSTERIP-01 CLUSTERIP-17 DNS-01 LB-01 LB-BGP-01 LB-L2-01 LIFECYCLE-08"),
+        ("loadbalancer-l2", "CLUSTERIP-01 DNS-01 LB-01 LB-L2-01"),
+        ("loadbalancer-bgp", "CLUSTERIP-01 DNS-01 LB-01 LB-BGP-01 LIFECYCLE-08"),
+        ("seed", "SEED-01"),
+    ],
+)
 def test_what_a_profile_selects(name: str, ids: str) -> None:
     assert [made.id for made in chosen(name, KNOWN)] == ids.split()
 

@@ -1,4 +1,4 @@
-"""Requirements register themselves, are refused when written wrongly, and are selected without side effects."""
+"""Requirements register themselves, are refused when written wrongly, and are selected purely."""
 
 from __future__ import annotations
 
@@ -29,17 +29,26 @@ def written(id: str, level: Level = Level.CORE, **more: Any) -> Requirement:
 
 
 def test_a_registered_requirement_carries_all_that_was_written() -> None:
-    one = written("LB-L2-01", Level.EXT, needs={"outside"}, features={Feature.LOAD_BALANCER_L2}, disruptive=True)
+    one = written(
+        "LB-L2-01", Level.EXT, needs={"outside"}, features={Feature.LOAD_BALANCER_L2}, disruptive=True
+    )
     assert (one.id, one.area, one.level) == ("LB-L2-01", "LB-L2", Level.EXT)
     assert one.sentence == "It MUST be seen, on every node."
     assert one.disruptive
     assert one.as_record() == {
-        "id": "LB-L2-01", "level": "ext", "sentence": "It MUST be seen, on every node.", "source": "observed",
-        "area": "LB-L2", "needs": ["outside"], "features": ["load-balancer-l2"],
+        "id": "LB-L2-01",
+        "level": "ext",
+        "sentence": "It MUST be seen, on every node.",
+        "source": "observed",
+        "area": "LB-L2",
+        "needs": ["outside"],
+        "features": ["load-balancer-l2"],
     }
 
 
-@pytest.mark.parametrize("id", ["clusterip-01", "CLUSTERIP-1", "CLUSTERIP", "CLUSTERIP_01", "-01", "CLUSTERIP-0001"])
+@pytest.mark.parametrize(
+    "id", ["clusterip-01", "CLUSTERIP-1", "CLUSTERIP", "CLUSTERIP_01", "-01", "CLUSTERIP-0001"]
+)
 def test_an_ill_formed_id_is_refused(id: str) -> None:
     with pytest.raises(RequirementError, match="AREA-NN"):
         written(id)
@@ -81,8 +90,15 @@ def test_the_registry_is_in_id_order_and_a_copy() -> None:
 
 
 def test_selection_by_id_star_area_and_level() -> None:
-    known = {id: written(id, level) for id, level in
-             (("API-01", Level.CORE), ("DNS-01", Level.CORE), ("DNS-09", Level.EXT), ("LB-01", Level.EXT))}
+    known = {
+        id: written(id, level)
+        for id, level in (
+            ("API-01", Level.CORE),
+            ("DNS-01", Level.CORE),
+            ("DNS-09", Level.EXT),
+            ("LB-01", Level.EXT),
+        )
+    }
     assert [one.id for one in select(known)] == ["API-01", "DNS-01", "DNS-09", "LB-01"]
     assert [one.id for one in select(known, ids=["dns-01"])] == ["DNS-01"]
     assert [one.id for one in select(known, ids=["DNS-*", "LB-01"])] == ["DNS-01", "DNS-09", "LB-01"]
@@ -106,17 +122,22 @@ def test_the_lock_holds_every_row_of_the_catalogue() -> None:
     areas = [area for area in locked.values() if area != "SEED"]
     assert len(areas) == 314
     assert {id: area for id, area in locked.items() if id in {"CLUSTERIP-35", "LB-BGP-16", "SCALE-07"}} == {
-        "CLUSTERIP-35": "CLUSTERIP", "LB-BGP-16": "LB-BGP", "SCALE-07": "SCALE",
+        "CLUSTERIP-35": "CLUSTERIP",
+        "LB-BGP-16": "LB-BGP",
+        "SCALE-07": "SCALE",
     }
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("DNS-01 DNS\nDNS-01 DNS\n", "line 2: DNS-01 stands twice"),
-    ("# all\nDNS-01 API\n", "line 2"),
-    ("DNS-01\n", "line 1"),
-    ("dns-01 dns\n", "line 1"),
-    ("DNS-01 DNS gone\n", "line 1"),
-])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("DNS-01 DNS\nDNS-01 DNS\n", "line 2: DNS-01 stands twice"),
+        ("# all\nDNS-01 API\n", "line 2"),
+        ("DNS-01\n", "line 1"),
+        ("dns-01 dns\n", "line 1"),
+        ("DNS-01 DNS gone\n", "line 1"),
+    ],
+)
 def test_a_wrong_line_of_the_lock_is_named(text: str, said: str) -> None:
     with pytest.raises(RequirementError, match=said):
         locked_ids(text)
