@@ -328,4 +328,6 @@ def _event(line: bytes) -> tuple[str, Object]:
 
 
 def _words(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientPayloadError):  # its own text speaks of transfer encodings
+        return "the connection was cut"
     return str(error) or type(error).__name__

@@ -7,9 +7,9 @@ import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Hashable
 
-from clusters.client import ApiError, Conflict, Unreachable
+from clusters.client import ApiError
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.01, 5.0  # seconds before a failed key is worked on again
+_FIRST_WAIT, _LONGEST_WAIT = 0.01, 2.0  # seconds before a failed key is worked on again
 
 
 def say(sentence: str) -> None:
@@ -83,8 +83,8 @@ class Worker:
         sentence = f"{self.name} {_words(key)}: {error or type(error).__name__}"
         if not isinstance(error, ApiError):
             sentence = f"{self.name} {_words(key)}: {type(error).__name__}: {error}"
-        # A conflict is the ordinary way of two writers; the same sentence is said once until it changes.
-        quiet = isinstance(error, Conflict | Unreachable) and count < 3
+        # Conflicts, and writes into what is just going, are ordinary and right themselves at the next look.
+        quiet = isinstance(error, ApiError) and count < 3
         if not quiet and self._said.get(key) != sentence:
             self._said[key] = sentence
             say(sentence)
