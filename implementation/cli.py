@@ -19,7 +19,10 @@ def main(args: list[str] | None = None) -> int:
     0 told to stop, or cleaned up · 1 cannot go on · 2 a flag or the configuration is wrong.
     """
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s: %(message)s", force=True,
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname).1s %(name)s: %(message)s",
+        force=True,
     )
     # Where the parent ignores SIGCHLD the kernel throws our children's exit status away, and every failure of
     # iptables-restore would look like a success.

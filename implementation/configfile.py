@@ -1,4 +1,5 @@
-"""The --config file: kind KubeProxyConfiguration, read strictly. A file wins over flags, as upstream's does."""
+"""The --config file: kind KubeProxyConfiguration, read strictly. A file wins over flags, as upstream's
+does."""
 
 from __future__ import annotations
 
@@ -138,8 +139,11 @@ def _texts(found: _File, *, named: bool) -> dict[str, str]:
         "min_sync_period": _duration(iptables.min_sync_period),
         "tcp_be_liberal": conntrack.tcp_be_liberal,
     }
-    return {name: str(value).lower() if isinstance(value, bool) else str(value)
-            for name, value in given.items() if value is not None}
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in given.items()
+        if value is not None
+    }
 
 
 def _duration(text: str | None) -> str | None:

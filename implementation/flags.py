@@ -24,11 +24,26 @@ _INTERFACE = re.compile(r"[A-Za-z0-9_.:-]{1,15}", re.ASCII)
 
 # Flags of kube-proxy that a command line may carry and that change nothing here (README, "Limits").
 ACCEPTED = (
-    "--conntrack-max-per-core", "--conntrack-min", "--conntrack-tcp-timeout-established",
-    "--conntrack-tcp-timeout-close-wait", "--conntrack-udp-timeout", "--conntrack-udp-timeout-stream",
-    "--config-sync-period", "--kube-api-qps", "--kube-api-burst", "--kube-api-content-type", "--oom-score-adj",
-    "--feature-gates", "--profiling", "--ipvs-sync-period", "--ipvs-min-sync-period", "--ipvs-scheduler",
-    "--ipvs-exclude-cidrs", "--v", "-v", "--bind-address-hard-fail",
+    "--conntrack-max-per-core",
+    "--conntrack-min",
+    "--conntrack-tcp-timeout-established",
+    "--conntrack-tcp-timeout-close-wait",
+    "--conntrack-udp-timeout",
+    "--conntrack-udp-timeout-stream",
+    "--config-sync-period",
+    "--kube-api-qps",
+    "--kube-api-burst",
+    "--kube-api-content-type",
+    "--oom-score-adj",
+    "--feature-gates",
+    "--profiling",
+    "--ipvs-sync-period",
+    "--ipvs-min-sync-period",
+    "--ipvs-scheduler",
+    "--ipvs-exclude-cidrs",
+    "--v",
+    "-v",
+    "--bind-address-hard-fail",
 )
 
 
@@ -58,14 +73,17 @@ def networks(text: str) -> tuple[str, ...]:
 
 
 def node_port_networks(text: str) -> tuple[str, ...]:
-    """Networks, or the word ``primary`` alone for the addresses in the Node's status. Raises SettingsError."""
+    """Networks, or the word ``primary`` alone for the addresses in the Node's status. Raises
+    SettingsError."""
     return ("primary",) if text == "primary" else networks(text)
 
 
 def interface(text: str) -> str:
     """The name of a network interface. Raises SettingsError."""
     if not _INTERFACE.fullmatch(text):
-        raise SettingsError(f"{text!r} is not the name of a network interface (1 to 15 letters, digits, '_.:-')")
+        raise SettingsError(
+            f"{text!r} is not the name of a network interface (1 to 15 letters, digits, '_.:-')"
+        )
     return text
 
 
@@ -81,6 +99,7 @@ def bind(text: str) -> str:
 
 def one_of(*allowed: str) -> Any:
     """A check that a text is one of ``allowed``."""
+
     def check(text: str) -> str:
         if text not in allowed:
             raise SettingsError(f"{text!r} is not one of {', '.join(allowed)}")
@@ -145,7 +164,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 class Given(msgspec.Struct, frozen=True):
-    """What a command line says; ``config`` is the path of a file that says more, ``named`` whether it names the node."""
+    """What a command line says; ``config`` is the path of a file that says more, ``named`` whether it names
+    the node."""
 
     settings: Settings
     config: str
@@ -154,7 +174,9 @@ class Given(msgspec.Struct, frozen=True):
 
 def parse(args: Sequence[str]) -> Given:
     """What these flags say. Raises SettingsError."""
-    parser = _Parser(prog="kube-proxy", description="Serves Kubernetes Services on this node.", allow_abbrev=False)
+    parser = _Parser(
+        prog="kube-proxy", description="Serves Kubernetes Services on this node.", allow_abbrev=False
+    )
     for flag, field, _check in FLAGS:
         parser.add_argument(flag, dest=field)
     for flag, field in SWITCHES:

@@ -44,7 +44,8 @@ class Access(msgspec.Struct, frozen=True):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if self.certificate:
-            # load_cert_chain takes only files; this one is readable by us alone and gone at the end of the block.
+            # load_cert_chain takes only files; this one is readable by us alone and gone at the end of
+            # the block.
             with tempfile.NamedTemporaryFile() as file:
                 file.write(self.certificate + b"\n" + self.key)
                 file.flush()
@@ -53,7 +54,8 @@ class Access(msgspec.Struct, frozen=True):
 
 
 def load(path: str) -> Access:
-    """The access that the file at ``path`` describes (its current context), or that of the pod when ``path`` is empty."""
+    """The access that the file at ``path`` describes (its current context), or that of the pod when
+    ``path`` is empty."""
     if not path:
         return in_cluster(os.environ)
     try:
@@ -70,7 +72,9 @@ def in_cluster(environment: Mapping[str, str]) -> Access:
     """Access by the pod's own service account."""
     host, port = environment.get("KUBERNETES_SERVICE_HOST"), environment.get("KUBERNETES_SERVICE_PORT", "443")
     if not host:
-        raise KubeconfigError("no --kubeconfig given, and this is not a pod (KUBERNETES_SERVICE_HOST is not set)")
+        raise KubeconfigError(
+            "no --kubeconfig given, and this is not a pod (KUBERNETES_SERVICE_HOST is not set)"
+        )
     try:
         ca = (SERVICE_ACCOUNT / "ca.crt").read_text()
     except OSError as error:
@@ -94,7 +98,9 @@ def parse(text: str, folder: Path) -> Access:
     if not isinstance(server, str) or not server.startswith(("https://", "http://")):
         raise KubeconfigError(f"cluster server {server!r} is not an http(s) URL")
     if "exec" in user or "auth-provider" in user:
-        raise KubeconfigError("users with exec or auth-provider are not supported: use a token or a certificate")
+        raise KubeconfigError(
+            "users with exec or auth-provider are not supported: use a token or a certificate"
+        )
     token_file = user.get("tokenFile") or ""
     return Access(
         server=server.rstrip("/"),

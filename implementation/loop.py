@@ -1,7 +1,8 @@
 """When to act: gathers changes, has them decided and applied, retries as a whole. Knows time, knows no rule.
 
-While one apply runs, further changes gather and go into the next one: bursts cost few applies without any waiting
-of our own. A failed apply is tried again whole. Somebody else's flush is noticed by looking at the canaries.
+While one apply runs, further changes gather and go into the next one: bursts cost few applies without any
+waiting of our own. A failed apply is tried again whole. Somebody else's flush is noticed by looking at the
+canaries.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ log = logging.getLogger("kube-proxy.loop")
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """Times in seconds: between two applies at least, between looks at the canaries, after a failure, full anyway."""
+    """Times in seconds: between two applies at least, between looks at the canaries, after a failure, full
+    anyway."""
 
     shortest: float = 0.0
     look: float = 5.0
@@ -44,8 +46,13 @@ class Loop:
     """Keeps the data plane as the API wants it."""
 
     def __init__(
-        self, known: Known, dataplane: Dataplane, health: Health, pace: Pace,
-        after: Callable[[Synced], Awaitable[None]], failed: Callable[[bool], None] = lambda _partial: None,
+        self,
+        known: Known,
+        dataplane: Dataplane,
+        health: Health,
+        pace: Pace,
+        after: Callable[[Synced], Awaitable[None]],
+        failed: Callable[[bool], None] = lambda _partial: None,
         addresses: Callable[[], tuple[str, ...] | None] = lambda: None,
     ) -> None:
         self._known, self._dataplane, self._health, self._pace = known, dataplane, health, pace

@@ -43,10 +43,17 @@ class Proxy:
         self.flows = conntrack.Reconciler()
         self.metrics: Metrics | None = None
         self.loop = Loop(
-            self.known, dataplane, self.health,
-            Pace(shortest=settings.min_sync_period, retry_longest=settings.sync_period,
-                 look=min(5.0, settings.sync_period)),
-            after=self._after_sync, failed=self._failed, addresses=self._node_port_addresses,
+            self.known,
+            dataplane,
+            self.health,
+            Pace(
+                shortest=settings.min_sync_period,
+                retry_longest=settings.sync_period,
+                look=min(5.0, settings.sync_period),
+            ),
+            after=self._after_sync,
+            failed=self._failed,
+            addresses=self._node_port_addresses,
         )
         self._started = time.monotonic()
         self._said: set[str] = set()
@@ -55,17 +62,31 @@ class Proxy:
         """Serve until cancelled. Rules stay when it ends. Raises OSError where a port cannot be had."""
         try:
             await self._open_ports()
-            await _together([*(self._watch(kind, each, every) for kind, each, every in (
-                (watch.SERVICES, self.known.see_service, self.known.see_services),
-                (watch.SLICES, self.known.see_slice, self.known.see_slices),
-                (watch.node_kind(self.settings.node_name), self.known.see_node, self.known.see_nodes),
-            )), self.loop.run()])
+            await _together(
+                [
+                    *(
+                        self._watch(kind, each, every)
+                        for kind, each, every in (
+                            (watch.SERVICES, self.known.see_service, self.known.see_services),
+                            (watch.SLICES, self.known.see_slice, self.known.see_slices),
+                            (
+                                watch.node_kind(self.settings.node_name),
+                                self.known.see_node,
+                                self.known.see_nodes,
+                            ),
+                        )
+                    ),
+                    self.loop.run(),
+                ]
+            )
         finally:
             await self.ports.close()
 
     def _watch(
-        self, kind: watch.Kind,
-        each: Callable[[str, msgspec.Raw], None], every: Callable[[Sequence[msgspec.Raw]], None],
+        self,
+        kind: watch.Kind,
+        each: Callable[[str, msgspec.Raw], None],
+        every: Callable[[Sequence[msgspec.Raw]], None],
     ) -> Coroutine[Any, Any, None]:
         def on_list(raws: Sequence[msgspec.Raw]) -> None:
             every(raws)
@@ -91,9 +112,13 @@ class Proxy:
     async def _after_sync(self, synced: Synced) -> None:
         """Everything that follows rules which are in force: health checks, flows to end, numbers."""
         if synced.applied.full:
-            log.info("%d Services in force: %d rules in %.0f ms, %.0f ms after the start",
-                     len(synced.desired.services), synced.applied.total, synced.seconds * 1000,
-                     (time.monotonic() - self._started) * 1000)
+            log.info(
+                "%d Services in force: %d rules in %.0f ms, %.0f ms after the start",
+                len(synced.desired.services),
+                synced.applied.total,
+                synced.seconds * 1000,
+                (time.monotonic() - self._started) * 1000,
+            )
         checks = [s.health_check for s in synced.desired.services.values() if s.health_check]
         for problem in await self.ports.serve_checks(checks):
             self._say_once(problem)
@@ -123,8 +148,10 @@ class Proxy:
         try:
             return addresses.matching(addresses.local(), networks)
         except CommandError as error:
-            self._say_once(f"--nodeport-addresses: the Node's addresses are taken, as the interfaces' are not known: "
-                           f"{error}")
+            self._say_once(
+                f"--nodeport-addresses: the Node's addresses are taken, as the interfaces' are not known: "
+                f"{error}"
+            )
             return addresses.matching(self.known.node.addresses, networks)
 
     def _say_once(self, sentence: str) -> None:

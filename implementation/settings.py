@@ -1,4 +1,5 @@
-"""What an administrator chose: flags as kube-proxy's, or a KubeProxyConfiguration file. A file wins over flags.
+"""What an administrator chose: flags as kube-proxy's, or a KubeProxyConfiguration file. A file wins over
+flags.
 
 The values are checked here, so that every other room can trust them.
 """
@@ -44,9 +45,13 @@ class Settings(msgspec.Struct, frozen=True):
     def options(self, pod_cidrs: tuple[str, ...] = ()) -> Options:
         """What the rules of mode iptables depend on; ``pod_cidrs`` are this node's, for mode NodeCIDR."""
         return Options(
-            style=self.style, masquerade_bit=self.masquerade_bit, masquerade_all=self.masquerade_all,
-            localhost_node_ports=self.localhost_node_ports, local_traffic=self._local_traffic(pod_cidrs),
-            drop_invalid=not self.tcp_be_liberal, reset_tcp=self.tcp_reject == "reset",
+            style=self.style,
+            masquerade_bit=self.masquerade_bit,
+            masquerade_all=self.masquerade_all,
+            localhost_node_ports=self.localhost_node_ports,
+            local_traffic=self._local_traffic(pod_cidrs),
+            drop_invalid=not self.tcp_be_liberal,
+            reset_tcp=self.tcp_reject == "reset",
         )
 
     def _local_traffic(self, pod_cidrs: tuple[str, ...]) -> tuple[tuple[int, LocalTraffic], ...]:

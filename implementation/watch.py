@@ -1,7 +1,8 @@
 """The only reader of the API: one list, then its changes, for as long as it takes.
 
-A :class:`Watch` follows one kind. It never gives up: when the server is away or forgets where we were (410), it
-lists anew and hands over the whole list, from which the receiver finds out by itself what changed meanwhile.
+A :class:`Watch` follows one kind. It never gives up: when the server is away or forgets where we were
+(410), it lists anew and hands over the whole list, from which the receiver finds out by itself what changed
+meanwhile.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ from implementation.kubeconfig import Access
 
 log = logging.getLogger("kube-proxy.watch")
 
-NOT_OURS = "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless"  # label selector, as upstream
-WATCH_SECONDS = 300  # a server ends a watch after this long; twice that in silence means the connection is dead
+NOT_OURS = (
+    "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless"  # label selector, as upstream
+)
+WATCH_SECONDS = (
+    300  # a server ends a watch after this long; twice that in silence means the connection is dead
+)
 LIST_SECONDS = 60.0
 FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between tries while the server is away
 
@@ -112,12 +117,20 @@ class Server:
     def get(self, path: str, params: dict[str, str], timeout: aiohttp.ClientTimeout) -> Any:
         """A request, to be entered with ``async with``."""
         token = self._access.bearer()
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "service-conformance-kube-proxy"}
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "service-conformance-kube-proxy",
+        }
         if token:
             headers["Authorization"] = f"Bearer {token}"
         name = self._access.server_name or None
         return self._session.get(
-            self._access.server + path, params=params, headers=headers, timeout=timeout, server_hostname=name,
+            self._access.server + path,
+            params=params,
+            headers=headers,
+            timeout=timeout,
+            server_hostname=name,
         )
 
 
@@ -126,7 +139,10 @@ def _socket(address: Any) -> socket.socket:
     family, kind, protocol = address[:3]
     made = socket.socket(family, kind, protocol)
     for option, value in (
-        (socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4), (socket.TCP_NODELAY, 1),
+        (socket.TCP_KEEPIDLE, 10),
+        (socket.TCP_KEEPINTVL, 5),
+        (socket.TCP_KEEPCNT, 4),
+        (socket.TCP_NODELAY, 1),
     ):
         made.setsockopt(socket.IPPROTO_TCP, option, value)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -137,8 +153,11 @@ class Watch:
     """Follows one kind; ``on_list`` gets every whole list, ``on_event`` every change (type, object)."""
 
     def __init__(
-        self, server: Server, kind: Kind,
-        on_list: Callable[[Sequence[msgspec.Raw]], None], on_event: Callable[[str, msgspec.Raw], None],
+        self,
+        server: Server,
+        kind: Kind,
+        on_list: Callable[[Sequence[msgspec.Raw]], None],
+        on_event: Callable[[str, msgspec.Raw], None],
     ) -> None:
         self._server, self._kind = server, kind
         self._on_list, self._on_event = on_list, on_event
@@ -188,7 +207,10 @@ class Watch:
 
     async def _watch(self) -> None:
         params = self._params(
-            watch="true", allowWatchBookmarks="true", resourceVersion=self._version, timeoutSeconds=str(WATCH_SECONDS),
+            watch="true",
+            allowWatchBookmarks="true",
+            resourceVersion=self._version,
+            timeoutSeconds=str(WATCH_SECONDS),
         )
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=2 * WATCH_SECONDS)
         async with self._server.get(self._kind.path, params, timeout) as answer:

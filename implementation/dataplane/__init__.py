@@ -10,8 +10,8 @@ from implementation.state.desired import Desired, ServiceKey
 
 
 class DataplaneError(Exception):
-    """The kernel or a tool refused; the message says which, what it said and what to do. Nothing is half known:
-    after it the next :meth:`Dataplane.apply` writes everything."""
+    """The kernel or a tool refused; the message says which, what it said and what to do. Nothing is half
+    known: after it the next :meth:`Dataplane.apply` writes everything."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -49,7 +49,8 @@ class Dataplane(Protocol):
     """One mode of serving."""
 
     def apply(self, desired: Desired) -> Applied:
-        """Make this node serve exactly ``desired``. Blocks; raises DataplaneError, and may simply be called again."""
+        """Make this node serve exactly ``desired``. Blocks; raises DataplaneError, and may simply be called
+        again."""
         ...
 
     def forget(self) -> None:

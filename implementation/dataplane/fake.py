@@ -12,7 +12,8 @@ from implementation.state.desired import Desired, Endpoint, ServedPort, ServedSe
 
 
 class Fake:
-    """Serves in memory. ``failures`` is how many of the next applies fail; ``applied`` lists those that did not."""
+    """Serves in memory. ``failures`` is how many of the next applies fail; ``applied`` lists those that did
+    not."""
 
     def __init__(self, failures: int = 0) -> None:
         self.failures = failures
@@ -55,7 +56,10 @@ class Fake:
     def dump(self) -> list[str]:
         """One line for each address and port that is served, sorted."""
         return sorted(
-            line for service in self._desired.services.values() for port in service.ports for line in _lines(port)
+            line
+            for service in self._desired.services.values()
+            for port in service.ports
+            for line in _lines(port)
         )
 
 

@@ -36,4 +36,6 @@ def hold_loopback(networks: Sequence[str]) -> bool:
     """True when node ports on these networks (none: all; "primary": the Node's own) include 127.0.0.0/8."""
     if not networks:
         return True
-    return any(ip_network(n).is_loopback or n == "0.0.0.0/0" for n in networks if n != "primary" and ":" not in n)
+    return any(
+        ip_network(n).is_loopback or n == "0.0.0.0/0" for n in networks if n != "primary" and ":" not in n
+    )

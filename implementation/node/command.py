@@ -17,7 +17,12 @@ def run(argv: Sequence[str], *, seconds: float = 10.0) -> str:
     """The output of ``argv``. Raises CommandError."""
     try:
         done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=seconds, check=False, env={**os.environ, "PATH": PATH},
+            argv,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+            env={**os.environ, "PATH": PATH},
         )
     except FileNotFoundError as error:
         raise CommandError(f"{argv[0]} is not on PATH: install it") from error

@@ -1,8 +1,9 @@
 """Ends UDP flows that lead where nothing serves them any more.
 
-The kernel decides about a flow at its first packet only, so a client that keeps sending from one port would go on to
-a removed endpoint for ever. What is removed is matched exactly: original destination and the endpoint that answered.
-Nothing else is touched; TCP never is (that would cut connections which may still end well).
+The kernel decides about a flow at its first packet only, so a client that keeps sending from one port would
+go on to a removed endpoint for ever. What is removed is matched exactly: original destination and the
+endpoint that answered. Nothing else is touched; TCP never is (that would cut connections which may still
+end well).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def served(desired: Desired) -> dict[int, Flows]:
                     flows[address, port.port] = frozenset(port.serving)
                 if port.node_port:
                     flows["", port.node_port] = frozenset(port.serving)
-    return {family: flows for family, flows in found.items()}
+    return dict(found)
 
 
 def with_ended(now: Flows, before: Flows) -> Flows:
@@ -85,9 +86,22 @@ def listed(family: int) -> set[Flow]:
 
 def end(flow: Flow, family: int) -> None:
     """Forget every flow of this kind. Raises CommandError; that none is left is no error."""
-    argv = ["conntrack", "-D", "-f", f"ipv{family}", "-p", "udp", "--orig-dst", flow.destination,
-            "--orig-port-dst", str(flow.port), "--reply-src", flow.answers,
-            "--reply-port-src", str(flow.answers_port)]
+    argv = [
+        "conntrack",
+        "-D",
+        "-f",
+        f"ipv{family}",
+        "-p",
+        "udp",
+        "--orig-dst",
+        flow.destination,
+        "--orig-port-dst",
+        str(flow.port),
+        "--reply-src",
+        flow.answers,
+        "--reply-port-src",
+        str(flow.answers_port),
+    ]
     try:
         command.run(argv)
     except command.CommandError as error:
@@ -96,7 +110,8 @@ def end(flow: Flow, family: int) -> None:
 
 
 class Reconciler:
-    """Ends stale flows after each change of what UDP clients may reach; what failed is tried again next time."""
+    """Ends stale flows after each change of what UDP clients may reach; what failed is tried again next
+    time."""
 
     def __init__(self) -> None:
         self._done: dict[int, Flows] = {4: {}, 6: {}}

@@ -1,4 +1,5 @@
-"""Is this proxy well, and may load balancers send to this node? Values and answers; ``server`` puts them on ports."""
+"""Is this proxy well, and may load balancers send to this node? Values and answers; ``server`` puts them on
+ports."""
 
 from __future__ import annotations
 
@@ -11,10 +12,11 @@ from implementation.state.desired import HealthCheck
 
 
 class Health:
-    """Keeps when changes came and when they were in force. Times are seconds of one clock given by the caller.
+    """Keeps when changes came and when they were in force. Times are seconds of one clock given by the
+    caller.
 
-    Well means: the first sync has succeeded, and no change waits longer than ``patience`` seconds (twice the sync
-    period, upstream's rule).
+    Well means: the first sync has succeeded, and no change waits longer than ``patience`` seconds (twice
+    the sync period, upstream's rule).
     """
 
     def __init__(self, patience: float) -> None:
@@ -65,7 +67,8 @@ def service_health(check: HealthCheck, health: Health, now: float) -> Answer:
         200 if check.local_endpoints and well else 503,
         {
             "service": {"namespace": check.namespace, "name": check.name},
-            "localEndpoints": check.local_endpoints, "serviceProxyHealthy": well,
+            "localEndpoints": check.local_endpoints,
+            "serviceProxyHealthy": well,
         },
         {"X-Load-Balancing-Endpoint-Weight": str(check.local_endpoints)},
     )

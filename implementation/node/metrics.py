@@ -1,6 +1,7 @@
 """Numbers for Prometheus, under upstream's names and with its buckets (facts of upstream, §6).
 
-Imported only after the first rules are in the kernel: the library takes longer to load than the rules to write.
+Imported only after the first rules are in the kernel: the library takes longer to load than the rules to
+write.
 """
 
 from __future__ import annotations
@@ -30,25 +31,34 @@ class Metrics:
     """The proxy's numbers. Those of other modes are absent, as upstream's are."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # upstream has none of those series
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # upstream has none of those series
         self.registry = CollectorRegistry()
         self._sync = self._histogram("sync_proxy_rules_duration_seconds", "Whole sync", SYNC_BUCKETS)
         self._full = self._histogram("sync_full_proxy_rules_duration_seconds", "Full sync", SYNC_BUCKETS)
-        self._partial = self._histogram("sync_partial_proxy_rules_duration_seconds", "Partial sync", SYNC_BUCKETS)
+        self._partial = self._histogram(
+            "sync_partial_proxy_rules_duration_seconds", "Partial sync", SYNC_BUCKETS
+        )
         self._programming = self._histogram(
-            "network_programming_duration_seconds", "Endpoint change to rules in force", PROGRAMMING_BUCKETS,
+            "network_programming_duration_seconds",
+            "Endpoint change to rules in force",
+            PROGRAMMING_BUCKETS,
         )
         self._last = self._gauge("sync_proxy_rules_last_timestamp_seconds", "Last successful sync")
         self._queued = self._gauge("sync_proxy_rules_last_queued_timestamp_seconds", "Last sync asked for")
         self._service_changes = self._counter("sync_proxy_rules_service_changes", "Services that changed")
         self._total = self._gauge("sync_proxy_rules_iptables_total", "Rules owned", "table")
-        self._written = self._gauge("sync_proxy_rules_iptables_last", "Rules written in the last sync", "table")
+        self._written = self._gauge(
+            "sync_proxy_rules_iptables_last", "Rules written in the last sync", "table"
+        )
         self._failures = self._counter("sync_proxy_rules_iptables_restore_failures", "Failed writes")
         self._partial_failures = self._counter(
-            "sync_proxy_rules_iptables_partial_restore_failures", "Failed partial writes",
+            "sync_proxy_rules_iptables_partial_restore_failures",
+            "Failed partial writes",
         )
         self._no_local = self._gauge(
-            "sync_proxy_rules_no_local_endpoints", "Services without endpoints here", "traffic_policy",
+            "sync_proxy_rules_no_local_endpoints",
+            "Services without endpoints here",
+            "traffic_policy",
         )
         self._ended = self._counter("conntrack_reconciler_deleted_entries", "Kinds of UDP flows ended")
         self.healthz = Counter("kubeproxy_proxy_healthz", "Answers", ["code"], registry=self.registry)

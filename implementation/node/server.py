@@ -31,13 +31,17 @@ def split_address(text: str) -> tuple[str, int]:
             raise ValueError
         return (str(ip_address(host)) if host else "0.0.0.0", int(port))
     except ValueError:
-        raise AddressError(f"{text!r} is not an address and port such as 127.0.0.1:10256 or [::1]:10256") from None
+        raise AddressError(
+            f"{text!r} is not an address and port such as 127.0.0.1:10256 or [::1]:10256"
+        ) from None
 
 
 def answer_json(answer: Answer) -> web.Response:
     """The answer with upstream's headers."""
     return web.Response(
-        status=answer.status, text=json.dumps(answer.body), content_type="application/json",
+        status=answer.status,
+        text=json.dumps(answer.body),
+        content_type="application/json",
         headers={"X-Content-Type-Options": "nosniff", **answer.headers},
     )
 
@@ -93,7 +97,9 @@ class Ports:
                 try:
                     runner = await self.listen("0.0.0.0", check.port, {"/{any:.*}": self._check_handler(key)})
                 except OSError as error:
-                    problems.append(f"health check of Service {'/'.join(key)}: port {check.port}: {error.strerror}")
+                    problems.append(
+                        f"health check of Service {'/'.join(key)}: port {check.port}: {error.strerror}"
+                    )
             self._checks[key] = (check, runner)
         return problems
 

@@ -20,7 +20,8 @@ def read(name: str, root: Path = _SYS) -> str:
 def ensure(name: str, value: str, why: str, root: Path = _SYS) -> str:
     """Set ``name`` unless it has the value already; gives a sentence when that is impossible, else "".
 
-    In a container /proc/sys is often read-only. That is no reason to stop: only what the sentence names is lost.
+    In a container /proc/sys is often read-only. That is no reason to stop: only what the sentence names is
+    lost.
     """
     if read(name, root) == value:
         return ""

@@ -1,8 +1,8 @@
 """Checks of single fields: what passes here may be written into a rule, and nothing else may.
 
-Every check gives the canonical value or raises :class:`ObjectError`. Names are Kubernetes' own DNS forms, so they
-hold no blank, quote, newline or dash in front; addresses are re-written by :mod:`ipaddress`, so what reaches a rule
-is our spelling and never the sender's.
+Every check gives the canonical value or raises :class:`ObjectError`. Names are Kubernetes' own DNS forms,
+so they hold no blank, quote, newline or dash in front; addresses are re-written by :mod:`ipaddress`, so
+what reaches a rule is our spelling and never the sender's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ PROTOCOLS = ("TCP", "UDP", "SCTP")
 
 
 class ObjectError(ValueError):
-    """An API object, or one field of it, cannot be used; the message names field, value and what is allowed."""
+    """An API object, or one field of it, cannot be used; the message names field, value and what is
+    allowed."""
 
 
 def shown(value: object) -> str:
@@ -80,7 +81,8 @@ def address(value: object, field: str) -> str:
 
 
 def endpoint_address(value: object, field: str) -> str:
-    """An address traffic may be sent to: not unspecified, loopback, link-local or multicast (as Kubernetes demands)."""
+    """An address traffic may be sent to: not unspecified, loopback, link-local or multicast (as Kubernetes
+    demands)."""
     found = _address(value, field)
     if found.is_unspecified or found.is_loopback or found.is_link_local or found.is_multicast:
         raise ObjectError(f"{field} {found} must not be unspecified, loopback, link-local or multicast")
@@ -88,7 +90,8 @@ def endpoint_address(value: object, field: str) -> str:
 
 
 def network(value: object, field: str) -> str:
-    """A network in CIDR form, canonical, host bits cleared; blanks around it are allowed (Kubernetes trims them)."""
+    """A network in CIDR form, canonical, host bits cleared; blanks around it are allowed (Kubernetes trims
+    them)."""
     if isinstance(value, str) and "%" not in value and "/" in value:
         try:
             return str(ip_network(value.strip(), strict=False))

@@ -24,7 +24,8 @@ class ServicePort(msgspec.Struct, frozen=True):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """A Service with every field checked; an object without addresses (headless, ExternalName) has no ``cluster_ips``.
+    """A Service with every field checked; an object without addresses (headless, ExternalName) has no
+    ``cluster_ips``.
 
     ``virtual_ips`` are the load balancer's addresses that this node must serve itself (ipMode VIP).
     ``doubts`` are sentences about parts that were left out because they were not usable.
@@ -114,8 +115,8 @@ _decoder = msgspec.json.Decoder(_RawService)
 def parse_service(raw: bytes | msgspec.Raw) -> Service:
     """The Service in this JSON; ObjectError where the object as a whole cannot be used.
 
-    A wrong part that leaves the rest meaningful (one external address, one source range) is left out and told in
-    ``doubts``. A source range that is left out never widens access: see :func:`_ranges`.
+    A wrong part that leaves the rest meaningful (one external address, one source range) is left out and
+    told in ``doubts``. A source range that is left out never widens access: see :func:`_ranges`.
     """
     try:
         found = _decoder.decode(raw)
@@ -126,10 +127,13 @@ def parse_service(raw: bytes | msgspec.Raw) -> Service:
     name = fields.object_name(meta.name, "metadata.name")
     doubts: list[str] = []
     addresses = [] if spec.type == "ExternalName" else spec.cluster_ips or [spec.cluster_ip or ""]
-    cluster_ips = _usable(fields.address, [a for a in addresses if a not in ("", "None")], "clusterIPs", doubts)
+    cluster_ips = _usable(
+        fields.address, [a for a in addresses if a not in ("", "None")], "clusterIPs", doubts
+    )
     local = spec.external_traffic_policy == "Local"
     return Service(
-        namespace=namespace, name=name,
+        namespace=namespace,
+        name=name,
         cluster_ips=cluster_ips,
         ports=_ports(spec.ports or ()),
         external_ips=_usable(fields.endpoint_address, spec.external_ips or (), "externalIPs", doubts),
@@ -138,13 +142,18 @@ def parse_service(raw: bytes | msgspec.Raw) -> Service:
         affinity_seconds=_affinity(spec),
         internal_local=spec.internal_traffic_policy == "Local",
         external_local=local,
-        health_check_node_port=fields.optional_port(spec.health_check_node_port, "healthCheckNodePort") if local else 0,
+        health_check_node_port=fields.optional_port(spec.health_check_node_port, "healthCheckNodePort")
+        if local
+        else 0,
         doubts=tuple(doubts),
     )
 
 
 def _usable(
-    check: Callable[[object, str], T], values: Sequence[object], field: str, doubts: list[str],
+    check: Callable[[object, str], T],
+    values: Sequence[object],
+    field: str,
+    doubts: list[str],
 ) -> tuple[T, ...]:
     """The values that pass ``check``, in order and once each; the others become sentences in ``doubts``."""
     kept: dict[T, None] = {}
@@ -158,7 +167,9 @@ def _usable(
 
 def _ranges(values: Sequence[str], doubts: list[str]) -> tuple[str, ...]:
     """Checked source ranges; when none of those given is usable nobody is let in, rather than everybody."""
-    kept = _usable(fields.network, [value for value in values if value.strip()], "loadBalancerSourceRanges", doubts)
+    kept = _usable(
+        fields.network, [value for value in values if value.strip()], "loadBalancerSourceRanges", doubts
+    )
     if any(value.strip() for value in values) and not kept:
         return ("0.0.0.0/32", "::/128")
     return kept
@@ -170,8 +181,10 @@ def _virtual_ips(status: _RawStatus | None, doubts: list[str]) -> tuple[str, ...
         return ()
     ingress: Sequence[Any] = status.load_balancer.ingress or ()
     return _usable(
-        fields.endpoint_address, [i.ip for i in ingress if i.ip and i.ip_mode in (None, "VIP")],
-        "status.loadBalancer.ingress", doubts,
+        fields.endpoint_address,
+        [i.ip for i in ingress if i.ip and i.ip_mode in (None, "VIP")],
+        "status.loadBalancer.ingress",
+        doubts,
     )
 
 

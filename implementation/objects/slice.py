@@ -33,7 +33,8 @@ class SlicePort(msgspec.Struct, frozen=True):
 
 
 class EndpointSlice(msgspec.Struct, frozen=True):
-    """A slice with every field checked; ``service`` is the name of its Service, ``triggered`` RFC 3339 or empty."""
+    """A slice with every field checked; ``service`` is the name of its Service, ``triggered`` RFC 3339 or
+    empty."""
 
     namespace: str
     name: str
@@ -85,9 +86,11 @@ _FAMILIES = {"IPv4": 4, "IPv6": 6}
 
 
 def parse_slice(raw: bytes | msgspec.Raw) -> EndpointSlice | None:
-    """The slice in this JSON, or None where it is none of the proxy's business (no Service label, FQDN addresses).
+    """The slice in this JSON, or None where it is none of the proxy's business (no Service label, FQDN
+    addresses).
 
-    Raises ObjectError where the object as a whole cannot be used; single wrong endpoints and ports are left out.
+    Raises ObjectError where the object as a whole cannot be used; single wrong endpoints and ports are left
+    out.
     """
     try:
         found = _decoder.decode(raw)
@@ -112,17 +115,20 @@ def parse_slice(raw: bytes | msgspec.Raw) -> EndpointSlice | None:
 
 
 def _ports(raw: list[_RawPort], doubts: list[str]) -> tuple[SlicePort, ...]:
-    """Ports with a number; Kubernetes lets a slice leave the number out ("all ports"), which no proxy can serve."""
+    """Ports with a number; Kubernetes lets a slice leave the number out ("all ports"), which no proxy can
+    serve."""
     kept: list[SlicePort] = []
     for i, port in enumerate(raw):
         if not port.port:
             continue
         try:
-            kept.append(SlicePort(
-                fields.port_name(port.name, f"ports[{i}].name"),
-                fields.protocol(port.protocol, f"ports[{i}].protocol"),
-                fields.port_number(port.port, f"ports[{i}].port"),
-            ))
+            kept.append(
+                SlicePort(
+                    fields.port_name(port.name, f"ports[{i}].name"),
+                    fields.protocol(port.protocol, f"ports[{i}].protocol"),
+                    fields.port_number(port.port, f"ports[{i}].port"),
+                )
+            )
         except ObjectError as error:
             doubts.append(f"{error}; it is not served")
     return tuple(kept)

@@ -43,8 +43,8 @@ class Endpoint(msgspec.Struct, frozen=True, order=True):
 class ServedPort(msgspec.Struct, frozen=True):
     """One port of one Service in one address family.
 
-    ``cluster`` and ``local`` are the endpoints of the two pools, ``reachable`` all that some rule leads to, each in
-    order of "ip:port" text. ``node_in_ranges``: some source range holds an address of this node.
+    ``cluster`` and ``local`` are the endpoints of the two pools, ``reachable`` all that some rule leads to,
+    each in order of "ip:port" text. ``node_in_ranges``: some source range holds an address of this node.
     """
 
     namespace: str

@@ -70,7 +70,9 @@ class Known:
     def see_slice(self, event: str, raw: msgspec.Raw) -> None:
         """One EndpointSlice was added, modified or deleted."""
         key = _key(raw)
-        self._put_slice(key, None if event == DELETED else self._parsed("EndpointSlice", key, parse_slice, raw))
+        self._put_slice(
+            key, None if event == DELETED else self._parsed("EndpointSlice", key, parse_slice, raw)
+        )
 
     def see_slices(self, raws: Sequence[msgspec.Raw]) -> None:
         """All EndpointSlices there are."""
@@ -130,7 +132,11 @@ class Known:
                 self.triggers.append(part.triggered)
 
     def _parsed(
-        self, kind: str, key: ServiceKey, parse: Callable[[msgspec.Raw], T | None], raw: msgspec.Raw,
+        self,
+        kind: str,
+        key: ServiceKey,
+        parse: Callable[[msgspec.Raw], T | None],
+        raw: msgspec.Raw,
     ) -> T | None:
         try:
             return parse(raw)

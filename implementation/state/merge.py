@@ -24,15 +24,23 @@ def merge(slices: Iterable[EndpointSlice], family: int, node: str) -> dict[PortK
             for source in part.endpoints:
                 endpoint = seen_from(source, port.port, node)
                 known = pool.get((endpoint.address, endpoint.port))
-                pool[endpoint.address, endpoint.port] = endpoint if known is None else livelier(known, endpoint)
+                pool[endpoint.address, endpoint.port] = (
+                    endpoint if known is None else livelier(known, endpoint)
+                )
     return {key: tuple(sorted(pool.values(), key=lambda e: e.target)) for key, pool in found.items()}
 
 
 def seen_from(source: SliceEndpoint, port: int, node: str) -> Endpoint:
     """The endpoint at ``port`` as the node named ``node`` sees it."""
     return Endpoint(
-        address=source.address, port=port, local=bool(node) and source.node == node, ready=source.ready,
-        serving=source.serving, terminating=source.terminating, zones=source.zones, nodes=source.nodes,
+        address=source.address,
+        port=port,
+        local=bool(node) and source.node == node,
+        ready=source.ready,
+        serving=source.serving,
+        terminating=source.terminating,
+        zones=source.zones,
+        nodes=source.nodes,
     )
 
 

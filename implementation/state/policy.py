@@ -10,8 +10,8 @@ from implementation.state.desired import Endpoint, Way
 def way(local_only: bool, has_endpoints: bool, local: Sequence[Endpoint]) -> Way:
     """Where traffic under a policy goes.
 
-    Nobody serves it anywhere: refused, so that clients fail at once. Served elsewhere but the policy is Local:
-    dropped, as a load balancer should try another node rather than hear that the Service is gone.
+    Nobody serves it anywhere: refused, so that clients fail at once. Served elsewhere but the policy is
+    Local: dropped, as a load balancer should try another node rather than hear that the Service is gone.
     """
     if not has_endpoints:
         return Way.REJECT

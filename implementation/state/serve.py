@@ -33,7 +33,11 @@ def one_per_family(addresses: Iterable[str]) -> tuple[str, ...]:
 
 
 def serve_port(
-    service: Service, port: ServicePort, cluster_ip: str, endpoints: Sequence[Endpoint], node: ThisNode,
+    service: Service,
+    port: ServicePort,
+    cluster_ip: str,
+    endpoints: Sequence[Endpoint],
+    node: ThisNode,
 ) -> ServedPort:
     """One port of a Service in the family of ``cluster_ip``, with every decision taken."""
     family = family_of(cluster_ip)
@@ -49,14 +53,27 @@ def serve_port(
     local = usable.usable([e for e in endpoints if e.local]) if uses_local else ()
     has_any = bool(usable.usable(endpoints))
     return ServedPort(
-        namespace=service.namespace, name=service.name, port_name=port.name, protocol=port.protocol.lower(),
-        family=family, cluster_ip=cluster_ip, port=port.port, node_port=port.node_port,
-        external_ips=external_ips, virtual_ips=virtual_ips, source_ranges=ranges,
-        node_in_ranges=holds_any(ranges, node.addresses), affinity_seconds=service.affinity_seconds,
-        external_local=service.external_local, health_check_node_port=service.health_check_node_port,
+        namespace=service.namespace,
+        name=service.name,
+        port_name=port.name,
+        protocol=port.protocol.lower(),
+        family=family,
+        cluster_ip=cluster_ip,
+        port=port.port,
+        node_port=port.node_port,
+        external_ips=external_ips,
+        virtual_ips=virtual_ips,
+        source_ranges=ranges,
+        node_in_ranges=holds_any(ranges, node.addresses),
+        affinity_seconds=service.affinity_seconds,
+        external_local=service.external_local,
+        health_check_node_port=service.health_check_node_port,
         internal=policy.internal_way(service.internal_local, has_any, local),
         external=policy.external_way(service.external_local, has_any, local),
-        has_endpoints=has_any, cluster=cluster, local=local, reachable=union(cluster, local),
+        has_endpoints=has_any,
+        cluster=cluster,
+        local=local,
+        reachable=union(cluster, local),
         serving=tuple(e.target for e in endpoints if e.ready or e.serving),
     )
 
@@ -84,7 +101,9 @@ def health_check(service: Service, slices: Sequence[EndpointSlice], node: ThisNo
         return None
     local = {
         endpoint.address
-        for part in slices if part.ports
-        for endpoint in part.endpoints if endpoint.ready and endpoint.node == node.name
+        for part in slices
+        if part.ports
+        for endpoint in part.endpoints
+        if endpoint.ready and endpoint.node == node.name
     }
     return HealthCheck(service.namespace, service.name, service.health_check_node_port, len(local))

@@ -10,7 +10,8 @@ from implementation.state.desired import Endpoint, ThisNode
 def nearby(ready: Sequence[Endpoint], node: ThisNode) -> tuple[Endpoint, ...] | None:
     """The ready endpoints meant for this node, or None where hints decide nothing.
 
-    All or nothing (KEP-2433, KEP-3015): one endpoint without a hint switches hints off; a node first, then its zone.
+    All or nothing (KEP-2433, KEP-3015): one endpoint without a hint switches hints off; a node first, then
+    its zone.
     """
     if not ready:
         return None

@@ -38,7 +38,8 @@ class Api:
             self.tell(kind, json.dumps({"type": "DELETED", "object": value}).encode())
 
     def tell(self, kind: str, line: bytes) -> None:
-        """Send these bytes and a line end to every watcher of a kind, now and later ones of older versions."""
+        """Send these bytes and a line end to every watcher of a kind, now and later ones of older
+        versions."""
         self._past.append((kind, self.version, line + b"\n"))
         for watched, queue in self._watchers:
             if watched == kind:
@@ -52,7 +53,9 @@ class Api:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.path, dict(request.query), request.headers.get("Authorization", "")))
         if self.status != 200:
-            return web.json_response({"kind": "Status", "message": "told to fail", "code": self.status}, status=self.status)
+            return web.json_response(
+                {"kind": "Status", "message": "told to fail", "code": self.status}, status=self.status
+            )
         kind = request.path.rsplit("/", 1)[1]
         if "watch" not in request.query:
             items = list(self.objects[kind].values())

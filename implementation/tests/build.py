@@ -18,16 +18,29 @@ OPTIONS = Options(local_traffic=((4, LocalTraffic(Detect.SOURCE, "10.42.0.0/16")
 
 
 def service(
-    name: str = "web", ip: str = "10.43.0.5", port: int = 80, *, namespace: str = "default", port_name: str = "",
-    protocol: str = "TCP", node_port: int = 0, **more: Any,
+    name: str = "web",
+    ip: str = "10.43.0.5",
+    port: int = 80,
+    *,
+    namespace: str = "default",
+    port_name: str = "",
+    protocol: str = "TCP",
+    node_port: int = 0,
+    **more: Any,
 ) -> Service:
     """A Service with one port."""
     ports = more.pop("ports", (ServicePort(port_name, protocol, port, node_port),))
-    return Service(namespace=namespace, name=name, cluster_ips=more.pop("cluster_ips", (ip,)), ports=ports, **more)
+    return Service(
+        namespace=namespace, name=name, cluster_ips=more.pop("cluster_ips", (ip,)), ports=ports, **more
+    )
 
 
 def endpoints_of(
-    of: Service, *endpoints: SliceEndpoint | str, port: int = 8080, name: str = "", family: int = 4,
+    of: Service,
+    *endpoints: SliceEndpoint | str,
+    port: int = 8080,
+    name: str = "",
+    family: int = 4,
     ports: Sequence[SlicePort] = (),
 ) -> EndpointSlice:
     """A slice of a Service; a string is a ready endpoint on this node's neighbour."""
@@ -54,14 +67,20 @@ def service_json(name: str = "web", namespace: str = "default", **spec: Any) -> 
 
 
 def slice_json(
-    service_name: str = "web", *addresses: str, namespace: str = "default", name: str = "", port: int = 8080,
+    service_name: str = "web",
+    *addresses: str,
+    namespace: str = "default",
+    name: str = "",
+    port: int = 8080,
 ) -> dict[str, Any]:
     """An EndpointSlice as JSON."""
     return {
         "metadata": {
-            "name": name or f"{service_name}-1", "namespace": namespace,
+            "name": name or f"{service_name}-1",
+            "namespace": namespace,
             "labels": {"kubernetes.io/service-name": service_name},
         },
-        "addressType": "IPv4", "ports": [{"name": "", "port": port, "protocol": "TCP"}],
+        "addressType": "IPv4",
+        "ports": [{"name": "", "port": port, "protocol": "TCP"}],
         "endpoints": [{"addresses": [address]} for address in addresses],
     }

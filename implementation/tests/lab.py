@@ -1,7 +1,7 @@
 """A node with pods and a host outside, made of namespaces, for tests that send real packets.
 
-``inside(function, ...)`` runs a function of a test module in fresh user, net, mount and PID namespaces and gives
-what it returns (JSON). The function itself builds what it needs with :class:`Node`.
+``inside(function, ...)`` runs a function of a test module in fresh user, net, mount and PID namespaces and
+gives what it returns (JSON). The function itself builds what it needs with :class:`Node`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-UNSHARE = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+UNSHARE = [
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--net",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+]
 NODE_IP, OUTSIDE_IP = "192.168.2.114", "192.168.2.50"
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -34,7 +44,13 @@ def inside(function: Callable[..., Any], *args: Any, as_nobody: bool = False, ti
         argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *argv]
     environment = {**os.environ, "HOME": "/tmp", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        argv, capture_output=True, text=True, timeout=timeout, cwd=ROOT, env=environment, check=False,
+        argv,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=ROOT,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 0, f"{where}: status {done.returncode}\n{done.stdout}{done.stderr}"
     return json.loads(done.stdout.splitlines()[-1])
@@ -69,8 +85,10 @@ class Node:
 
     def __init__(self, pods: int = 2) -> None:
         sh("mount -t tmpfs none /run && mkdir -p /run/netns && ip link set lo up")
-        sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratelimit=0 net.ipv4.icmp_msgs_per_sec=100000 "
-           "net.ipv4.icmp_msgs_burst=100000 net.ipv4.conf.all.send_redirects=0 || true")
+        sh(
+            "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratelimit=0 net.ipv4.icmp_msgs_per_sec=100000 "
+            "net.ipv4.icmp_msgs_burst=100000 net.ipv4.conf.all.send_redirects=0 || true"
+        )
         sh("ip link add cni0 type bridge && ip addr add 10.42.0.1/24 dev cni0 && ip link set cni0 up")
         Path("/proc/sys/net/ipv4/conf/cni0/send_redirects").write_text("0")
         self.pods = [f"pod{number}" for number in range(pods)]
@@ -82,15 +100,21 @@ class Node:
 
     @staticmethod
     def _host(name: str, address: str, gateway: str) -> None:
-        sh(f"ip netns add {name} && ip link add {name} type veth peer name eth0 netns {name} && ip link set {name} up")
-        sh(f"ip -n {name} addr add {address} dev eth0 && ip -n {name} link set eth0 up && "
-           f"ip -n {name} link set lo up && ip -n {name} route add default via {gateway}")
+        sh(f"ip netns add {name} && ip link add {name} type veth peer name eth0 netns {name}")
+        sh(f"ip link set {name} up")
+        sh(
+            f"ip -n {name} addr add {address} dev eth0 && ip -n {name} link set eth0 up && "
+            f"ip -n {name} link set lo up && ip -n {name} route add default via {gateway}"
+        )
 
 
 def echo(place: str, port: int, name: str) -> None:
     """Answer on TCP and UDP ``port`` at ``place`` with "name peer-address" until the namespaces end."""
     with netns(place):
-        stream, datagram = socket.create_server(("0.0.0.0", port), backlog=512), socket.socket(type=socket.SOCK_DGRAM)
+        stream, datagram = (
+            socket.create_server(("0.0.0.0", port), backlog=512),
+            socket.socket(type=socket.SOCK_DGRAM),
+        )
         datagram.bind(("0.0.0.0", port))
 
     def streams() -> None:
@@ -109,7 +133,8 @@ def echo(place: str, port: int, name: str) -> None:
 
 
 def ask(place: str, host: str, port: int, timeout: float = 1.0) -> str:
-    """What a new TCP connection from ``place`` meets: "name seen-address", "refused", "timeout" or another error."""
+    """What a new TCP connection from ``place`` meets: "name seen-address", "refused", "timeout" or another
+    error."""
     with netns(place):
         made = socket.socket()
     made.settimeout(timeout)
@@ -155,5 +180,6 @@ def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
 if __name__ == "__main__":
     module, _, function = sys.argv[1].partition(":")
     found = getattr(__import__(module, fromlist=["x"]), function)
-    print(json.dumps(found(*json.loads(sys.argv[2]))), flush=True)
+    sys.stdout.write(json.dumps(found(*json.loads(sys.argv[2]))) + "\n")
+    sys.stdout.flush()
     os._exit(0)  # echo threads never end

@@ -1,6 +1,7 @@
 """One contract for every data plane: the fake and the kernel are asked the same questions.
 
-What the kernel serves is read back from iptables-save by following the chains, so it is what packets would meet.
+What the kernel serves is read back from iptables-save by following the chains, so it is what packets would
+meet.
 """
 
 from __future__ import annotations
@@ -31,13 +32,16 @@ def followed(nat: dict[str, list[str]], chain: str) -> list[str]:
         target = rule.rsplit("-j ", 1)[-1]
         if target.startswith("DNAT --to-destination "):
             found[target.split(" ")[-1]] = None
-        elif target.startswith(("KUBE-SVC", "KUBE-SVL", "KUBE-SEP", "KUBE-EXT")) and "external destinations" not in rule:
+        elif (
+            target.startswith(("KUBE-SVC", "KUBE-SVL", "KUBE-SEP", "KUBE-EXT"))
+            and "external destinations" not in rule
+        ):
             found.update(dict.fromkeys(followed(nat, target)))
     return list(found)
 
 
 def fate(rule: str, nat: dict[str, list[str]]) -> str:
-    target = rule.rsplit("-j ", 1)[-1].split(" ")[0]
+    target = rule.rsplit("-j ", 1)[-1].split(" ", maxsplit=1)[0]
     return target.lower() if target in ("REJECT", "DROP") else "-> " + ",".join(followed(nat, target))
 
 
@@ -45,8 +49,12 @@ def kernel_dump() -> list[str]:
     """What the kernel serves, in the words of the fake."""
     saved = restore.read(sh("iptables-nft-save"))
     nat, lines = saved["nat"], set()
-    for table, chain in (("nat", "KUBE-SERVICES"), ("nat", "KUBE-NODEPORTS"), ("filter", "KUBE-SERVICES"),
-                         ("filter", "KUBE-EXTERNAL-SERVICES")):
+    for table, chain in (
+        ("nat", "KUBE-SERVICES"),
+        ("nat", "KUBE-NODEPORTS"),
+        ("filter", "KUBE-SERVICES"),
+        ("filter", "KUBE-EXTERNAL-SERVICES"),
+    ):
         for rule in saved[table][chain]:
             port = re.search(r"-p (\w+) .*--dport (\d+)", rule)
             to = re.search(r"-d ([\d.]+)/32", rule)
@@ -63,9 +71,16 @@ def steps() -> list[Desired]:
     return [
         desired((web, []), (dns, [endpoints_of(dns, POD0)])),
         desired((web, [endpoints_of(web, POD0, POD1)]), (dns, [endpoints_of(dns, POD0, POD1)])),
-        desired((web, [endpoints_of(web, POD1)]), (local, [endpoints_of(local, POD1)]), (inner, [endpoints_of(inner, POD1)])),
+        desired(
+            (web, [endpoints_of(web, POD1)]),
+            (local, [endpoints_of(local, POD1)]),
+            (inner, [endpoints_of(inner, POD1)]),
+        ),
         desired((local, [endpoints_of(local, POD0)]), (inner, [endpoints_of(inner, POD0, POD1)])),
-        desired((local, []), (msgspec.structs.replace(web, ports=service(port=81).ports), [endpoints_of(web, POD0)])),
+        desired(
+            (local, []),
+            (msgspec.structs.replace(web, ports=service(port=81).ports), [endpoints_of(web, POD0)]),
+        ),
         desired(),
     ]
 
@@ -79,10 +94,16 @@ def lived(dataplane: Dataplane, dump: Callable[[], list[str]]) -> Any:
         after = dump()
         dataplane.forget()
         full = dataplane.apply(wanted)
-        seen.append({
-            "dump": after, "changed": sorted("/".join(key) for key in applied.services), "again": again.written,
-            "full": [applied.full, again.full, full.full], "same": after == dump(), "intact": dataplane.intact(),
-        })
+        seen.append(
+            {
+                "dump": after,
+                "changed": sorted("/".join(key) for key in applied.services),
+                "again": again.written,
+                "full": [applied.full, again.full, full.full],
+                "same": after == dump(),
+                "intact": dataplane.intact(),
+            }
+        )
     return seen
 
 
@@ -98,30 +119,52 @@ def in_memory() -> Any:
 
 EXPECTED = [
     ["tcp 10.43.0.5:80 reject", "tcp node:30080 reject", "udp 10.43.0.6:53 -> 10.42.0.2:8080"],
-    ["tcp 10.43.0.5:80 -> 10.42.0.2:8080,10.42.1.3:8080", "tcp node:30080 -> 10.42.0.2:8080,10.42.1.3:8080",
-     "udp 10.43.0.6:53 -> 10.42.0.2:8080,10.42.1.3:8080"],
-    ["tcp 1.2.3.4:80 drop", "tcp 10.43.0.5:80 -> 10.42.1.3:8080", "tcp 10.43.0.7:80 -> 10.42.1.3:8080",
-     "tcp 10.43.0.8:80 drop", "tcp node:30080 -> 10.42.1.3:8080", "tcp node:30081 drop"],
-    ["tcp 1.2.3.4:80 -> 10.42.0.2:8080", "tcp 10.43.0.7:80 -> 10.42.0.2:8080", "tcp 10.43.0.8:80 -> 10.42.0.2:8080",
-     "tcp node:30081 -> 10.42.0.2:8080"],
-    ["tcp 1.2.3.4:80 reject", "tcp 10.43.0.5:81 -> 10.42.0.2:8080", "tcp 10.43.0.7:80 reject", "tcp node:30081 reject"],
+    [
+        "tcp 10.43.0.5:80 -> 10.42.0.2:8080,10.42.1.3:8080",
+        "tcp node:30080 -> 10.42.0.2:8080,10.42.1.3:8080",
+        "udp 10.43.0.6:53 -> 10.42.0.2:8080,10.42.1.3:8080",
+    ],
+    [
+        "tcp 1.2.3.4:80 drop",
+        "tcp 10.43.0.5:80 -> 10.42.1.3:8080",
+        "tcp 10.43.0.7:80 -> 10.42.1.3:8080",
+        "tcp 10.43.0.8:80 drop",
+        "tcp node:30080 -> 10.42.1.3:8080",
+        "tcp node:30081 drop",
+    ],
+    [
+        "tcp 1.2.3.4:80 -> 10.42.0.2:8080",
+        "tcp 10.43.0.7:80 -> 10.42.0.2:8080",
+        "tcp 10.43.0.8:80 -> 10.42.0.2:8080",
+        "tcp node:30081 -> 10.42.0.2:8080",
+    ],
+    [
+        "tcp 1.2.3.4:80 reject",
+        "tcp 10.43.0.5:81 -> 10.42.0.2:8080",
+        "tcp 10.43.0.7:80 reject",
+        "tcp node:30081 reject",
+    ],
     [],
 ]
 
 
-@pytest.fixture(params=[
-    "fake", pytest.param("current", marks=pytest.mark.kernel), pytest.param("1.18", marks=pytest.mark.kernel),
-])
+@pytest.fixture(
+    params=[
+        "fake",
+        pytest.param("current", marks=pytest.mark.kernel),
+        pytest.param("1.18", marks=pytest.mark.kernel),
+    ]
+)
 def life(request: pytest.FixtureRequest) -> Any:
     """The life of a data plane: in memory, or in the kernel with chains of one style."""
     return in_memory() if request.param == "fake" else inside(in_kernel, request.param)
 
 
 def test_every_data_plane_keeps_the_contract(life: Any) -> None:
-    assert EXPECTED == [step["dump"] for step in life]
+    assert [step["dump"] for step in life] == EXPECTED
     assert all(step["same"] and step["intact"] and step["again"] == 0 for step in life)
-    assert [True, False, True] == life[0]["full"]
-    assert ["default/dns", "default/inner", "default/local", "default/web"] == life[2]["changed"]
+    assert life[0]["full"] == [True, False, True]
+    assert life[2]["changed"] == ["default/dns", "default/inner", "default/local", "default/web"]
 
 
 def ipv6() -> Any:
@@ -142,7 +185,7 @@ def ipv6() -> Any:
 def test_ipv6_is_served_beside_ipv4_and_taken_away_with_it() -> None:
     families, full, gone, clean = inside(ipv6)
 
-    assert [4, 6] == families
+    assert families == [4, 6]
     assert "-d fd43::5/128 -p tcp" in full and "--to-destination [fd42::2]:8080" in full
     assert "! -d ::1/128" in full
     assert "KUBE-SVC" not in gone and "KUBE-SERVICES" not in clean

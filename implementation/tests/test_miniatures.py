@@ -25,7 +25,9 @@ ROOMS: list[ModuleType] = [chains, layout, serve, merge, policy, topology, usabl
 def rules() -> Ruleset:
     """The rules for a small cluster that holds every kind of Service."""
     services = [
-        service("a", "10.43.0.4", 53, protocol="UDP"), service("web", node_port=30080), service("b", "10.43.0.7"),
+        service("a", "10.43.0.4", 53, protocol="UDP"),
+        service("web", node_port=30080),
+        service("b", "10.43.0.7"),
         service("empty", "10.43.0.6", node_port=30081),
     ]
     here, there = SliceEndpoint("10.42.0.2", node="here"), SliceEndpoint("10.42.1.3", node="there")
@@ -47,19 +49,23 @@ def test_a_descriptor_is_named_as_its_file_and_names_a_program_that_exists(path:
 
 
 @pytest.mark.parametrize("path", MINIATURES, ids=lambda path: path.stem)
-def test_a_miniature_replaces_exactly_one_function_and_that_shows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_miniature_replaces_exactly_one_function_and_that_shows(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = rules()
     before = {(room, name): value for room in ROOMS for name, value in vars(room).items() if callable(value)}
     for (room, name), value in before.items():
         monkeypatch.setattr(room, name, value)  # so that it is put back at the end
     started: list[list[str] | None] = []
     monkeypatch.setattr(cli, "main", lambda args: started.append(args) or 0)
-    module = importlib.import_module(tomllib.loads(path.read_text())["per-node"][0]["python"].partition(":")[0])
+    module = importlib.import_module(
+        tomllib.loads(path.read_text())["per-node"][0]["python"].partition(":")[0]
+    )
 
-    assert 0 == module.main(["--x"])
+    assert module.main(["--x"]) == 0
 
-    assert [["--x"]] == started
-    assert 1 == sum(getattr(room, name) is not value for (room, name), value in before.items())
+    assert started == [["--x"]]
+    assert sum(getattr(room, name) is not value for (room, name), value in before.items()) == 1
     assert right != rules()
 
 

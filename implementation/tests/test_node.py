@@ -16,8 +16,10 @@ from implementation.state.desired import HealthCheck
 from implementation.tests.build import desired, endpoints_of, service
 
 FLOW = Flow("10.43.0.10", 53, "10.42.0.3", 53)
-LINE = ("udp      17 28 src=10.42.0.2 dst=10.43.0.10 sport=40000 dport=53 [UNREPLIED] src=10.42.0.3 dst=10.42.0.2 "
-        "sport=53 dport=40000 mark=0 use=1")
+LINE = (
+    "udp      17 28 src=10.42.0.2 dst=10.43.0.10 sport=40000 dport=53 [UNREPLIED] "
+    "src=10.42.0.3 dst=10.42.0.2 sport=53 dport=40000 mark=0 use=1"
+)
 
 
 class TestHealth:
@@ -29,23 +31,27 @@ class TestHealth:
     def test_it_is_not_well_before_the_first_sync(self) -> None:
         fresh = health.Health(patience=60)
 
-        assert [503, 503] == [health.healthz(fresh, 1.0).status, health.livez(fresh, 1.0).status]
+        assert [health.healthz(fresh, 1.0).status, health.livez(fresh, 1.0).status] == [503, 503]
 
     def test_it_is_well_while_changes_do_not_wait_too_long(self) -> None:
         made = self.well()
         made.queued(200.0)
         made.queued(250.0)
 
-        assert [200, 503] == [health.livez(made, now).status for now in (259.9, 260.0)]
+        assert [health.livez(made, now).status for now in (259.9, 260.0)] == [200, 503]
         made.done(261.0)
-        assert 200 == health.livez(made, 9999.0).status
+        assert health.livez(made, 9999.0).status == 200
 
     def test_a_node_about_to_go_is_alive_but_not_eligible(self) -> None:
         made = self.well()
         made.eligible = False
         answer = health.healthz(made, 101.0)
 
-        assert (503, False, 200) == (answer.status, answer.body["nodeEligible"], health.livez(made, 101.0).status)
+        assert (
+            answer.status,
+            answer.body["nodeEligible"],
+            health.livez(made, 101.0).status,
+        ) == (503, False, 200)
 
     @pytest.mark.parametrize(("local", "status"), [(0, 503), (2, 200)])
     def test_a_health_check_port_tells_how_many_endpoints_are_here(self, local: int, status: int) -> None:
@@ -53,13 +59,16 @@ class TestHealth:
 
         assert status == answer.status
         assert {"X-Load-Balancing-Endpoint-Weight": str(local)} == answer.headers
-        assert {"service": {"namespace": "default", "name": "web"}, "localEndpoints": local,
-                "serviceProxyHealthy": True} == answer.body
+        assert {
+            "service": {"namespace": "default", "name": "web"},
+            "localEndpoints": local,
+            "serviceProxyHealthy": True,
+        } == answer.body
 
     def test_a_proxy_that_is_not_well_makes_health_checks_fail(self) -> None:
         check = HealthCheck("default", "web", 32000, 2)
 
-        assert 503 == health.service_health(check, health.Health(60), 1.0).status
+        assert health.service_health(check, health.Health(60), 1.0).status == 503
 
 
 class TestConntrack:
@@ -71,17 +80,22 @@ class TestConntrack:
         conntrack.parse(text)
 
     def test_a_flow_answered_by_an_endpoint_stays(self) -> None:
-        assert [] == conntrack.stale({FLOW}, {("10.43.0.10", 53): frozenset({"10.42.0.3:53"})}, frozenset())
+        assert conntrack.stale({FLOW}, {("10.43.0.10", 53): frozenset({"10.42.0.3:53"})}, frozenset()) == []
 
-    @pytest.mark.parametrize("allowed", [frozenset(), frozenset({"10.42.0.4:53"}), frozenset({"10.42.0.3:54"})])
+    @pytest.mark.parametrize(
+        "allowed", [frozenset(), frozenset({"10.42.0.4:53"}), frozenset({"10.42.0.3:54"})]
+    )
     def test_a_flow_answered_by_another_goes(self, allowed: frozenset[str]) -> None:
-        assert [FLOW] == conntrack.stale({FLOW}, {("10.43.0.10", 53): allowed}, frozenset())
+        assert conntrack.stale({FLOW}, {("10.43.0.10", 53): allowed}, frozenset()) == [FLOW]
 
     def test_flows_to_nothing_of_ours_stay(self) -> None:
-        assert [] == conntrack.stale({FLOW}, {("10.43.0.11", 53): frozenset(), ("", 53): frozenset()}, frozenset())
+        assert (
+            conntrack.stale({FLOW}, {("10.43.0.11", 53): frozenset(), ("", 53): frozenset()}, frozenset())
+            == []
+        )
 
     def test_node_ports_are_meant_on_addresses_of_this_node_only(self) -> None:
-        assert [FLOW] == conntrack.stale({FLOW}, {("", 53): frozenset()}, frozenset({"10.43.0.10"}))
+        assert conntrack.stale({FLOW}, {("", 53): frozenset()}, frozenset({"10.43.0.10"})) == [FLOW]
 
     def test_what_was_served_before_may_keep_no_flow(self) -> None:
         now, before = {("a", 1): frozenset({"x"})}, {("a", 1): frozenset({"y"}), ("b", 2): frozenset({"z"})}
@@ -94,7 +108,10 @@ class TestConntrack:
         wanted = desired((dns, [endpoints_of(dns, "10.42.0.8", ending)]), (service(), []))
         keep = frozenset({"10.42.0.8:8080", "10.42.0.9:8080"})
 
-        assert {4: {("10.43.0.5", 80): keep, ("1.2.3.4", 80): keep, ("", 30053): keep}, 6: {}} == conntrack.served(wanted)
+        assert {
+            4: {("10.43.0.5", 80): keep, ("1.2.3.4", 80): keep, ("", 30053): keep},
+            6: {},
+        } == conntrack.served(wanted)
 
     def test_without_udp_services_nothing_is_needed(self) -> None:
         assert not conntrack.Reconciler().needed(desired((service(), [])))
@@ -105,13 +122,20 @@ class TestAddresses:
         mine = ("127.0.0.1", "192.168.2.114", "fd00::1")
 
         assert addresses.matching(mine, ()) is None
-        assert ("192.168.2.114", "fd00::1") == addresses.matching(mine, ("192.168.0.0/16",))
-        assert ("fd00::1",) == addresses.matching(mine, ("10.0.0.0/8", "fd00::/64"))
+        assert addresses.matching(mine, ("192.168.0.0/16",)) == ("192.168.2.114", "fd00::1")
+        assert addresses.matching(mine, ("10.0.0.0/8", "fd00::/64")) == ("fd00::1",)
 
-    @pytest.mark.parametrize(("networks", "expected"), [
-        ((), True), (("primary",), False), (("192.168.0.0/16",), False), (("127.0.0.0/8",), True), (("0.0.0.0/0",), True),
-        (("::1/128",), False),
-    ])
+    @pytest.mark.parametrize(
+        ("networks", "expected"),
+        [
+            ((), True),
+            (("primary",), False),
+            (("192.168.0.0/16",), False),
+            (("127.0.0.0/8",), True),
+            (("0.0.0.0/0",), True),
+            (("::1/128",), False),
+        ],
+    )
     def test_loopback_is_open_only_where_it_is_meant(self, networks: tuple[str, ...], expected: bool) -> None:
         assert expected == addresses.hold_loopback(networks)
 
@@ -138,19 +162,26 @@ class TestSysctls:
         (tmp_path / "x").write_text("1\n")
         (tmp_path / "x").chmod(0o444)
 
-        assert "" == sysctls.ensure("x", "1", "nothing works", tmp_path)
+        assert sysctls.ensure("x", "1", "nothing works", tmp_path) == ""
 
     def test_a_setting_that_cannot_be_written_is_one_sentence(self, tmp_path: Path) -> None:
-        assert "sysctl net.x=1 cannot be set (No such file or directory): node ports are not served" == sysctls.ensure(
-            "net/x", "1", "node ports are not served", tmp_path)
+        assert (
+            sysctls.ensure("net/x", "1", "node ports are not served", tmp_path)
+            == "sysctl net.x=1 cannot be set (No such file or directory): node ports are not served"
+        )
 
     def test_an_absent_setting_reads_as_nothing(self, tmp_path: Path) -> None:
-        assert "" == sysctls.read("x", tmp_path)
+        assert sysctls.read("x", tmp_path) == ""
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("127.0.0.1:10256", ("127.0.0.1", 10256)), ("[::1]:80", ("::1", 80)), (":80", ("0.0.0.0", 80)),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:10256", ("127.0.0.1", 10256)),
+        ("[::1]:80", ("::1", 80)),
+        (":80", ("0.0.0.0", 80)),
+    ],
+)
 def test_bind_addresses(text: str, expected: tuple[str, int]) -> None:
     assert expected == split_address(text)
 

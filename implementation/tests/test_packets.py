@@ -56,9 +56,9 @@ def test_cluster_ip_and_node_port_are_served_and_masqueraded_where_needed(who: b
 
     assert {"pod0 10.42.0.1", "pod1 10.42.0.2"} == set(seen["pod"])  # a pod reaching itself is masqueraded
     assert min(seen["pod"].values()) > 10
-    assert ("pod", "pod", "pod") == (seen["node"], seen["localhost"], seen["own"])
+    assert (seen["node"], seen["localhost"], seen["own"]) == ("pod", "pod", "pod")
     assert seen["outside"].split()[1] == "10.42.0.1"  # policy Cluster masquerades
-    assert "timeout" == seen["udp is another matter"]
+    assert seen["udp is another matter"] == "timeout"
 
 
 def refusals() -> Any:
@@ -76,7 +76,7 @@ def refusals() -> Any:
 def test_without_endpoints_connections_are_refused_at_once(who: bool) -> None:
     seen = inside(refusals, as_nobody=who)
 
-    assert ({"refused": 60}, "refused") == (seen["tcp"], seen["udp"])
+    assert (seen["tcp"], seen["udp"]) == ({"refused": 60}, "refused")
     assert seen["worst"] < 0.5
 
 
@@ -84,18 +84,24 @@ def affinity() -> Any:
     dataplane = prepared()
     web = service(affinity_seconds=100)
     dataplane.apply(desired((web, [endpoints_of(web, POD0, POD1)])))
-    return [sorted({ask(place, VIP, 80).split()[0] for _ in range(20)}) for place in ("outside", "pod0", "pod1")]
+    return [
+        sorted({ask(place, VIP, 80).split()[0] for _ in range(20)}) for place in ("outside", "pod0", "pod1")
+    ]
 
 
 def test_a_client_stays_with_its_endpoint(who: bool) -> None:
-    assert [1, 1, 1] == [len(seen) for seen in inside(affinity, as_nobody=who)]
+    assert [len(seen) for seen in inside(affinity, as_nobody=who)] == [1, 1, 1]
 
 
 def local_policy() -> Any:
     dataplane = prepared()
-    here, away = service(node_port=30080, external_local=True), service(
-        "away", "10.43.0.6", node_port=30081, external_local=True)
-    dataplane.apply(desired((here, [endpoints_of(here, POD1, ELSEWHERE)]), (away, [endpoints_of(away, ELSEWHERE)])))
+    here, away = (
+        service(node_port=30080, external_local=True),
+        service("away", "10.43.0.6", node_port=30081, external_local=True),
+    )
+    dataplane.apply(
+        desired((here, [endpoints_of(here, POD1, ELSEWHERE)]), (away, [endpoints_of(away, ELSEWHERE)]))
+    )
     return {
         "seen": {ask("outside", NODE_IP, 30080) for _ in range(10)}.pop(),
         "dropped": ask("outside", NODE_IP, 30081, 0.3),
@@ -112,18 +118,22 @@ def load_balancer() -> Any:
     shut = service("shut", "10.43.0.6", virtual_ips=("192.168.2.201",), source_ranges=("172.16.0.0/12",))
     dataplane.apply(desired(*((s, [endpoints_of(s, POD0)]) for s in (web, shut))))
     sh(f"ip -n outside route add 192.168.2.200/31 via {NODE_IP}")
-    return [ask("outside", "192.168.2.200", 80), ask("outside", "192.168.2.201", 80, 0.3),
-            ask("pod1", "192.168.2.201", 80, 0.3)]
+    return [
+        ask("outside", "192.168.2.200", 80),
+        ask("outside", "192.168.2.201", 80, 0.3),
+        ask("pod1", "192.168.2.201", 80, 0.3),
+    ]
 
 
 def test_a_load_balancers_address_is_open_to_its_source_ranges_only() -> None:
-    assert ["pod0 10.42.0.1", "timeout", "timeout"] == inside(load_balancer)
+    assert inside(load_balancer) == ["pod0 10.42.0.1", "timeout", "timeout"]
 
 
 def change() -> Any:
     dataplane = prepared()
     web, other = service(), service("other", "10.43.0.6")
-    sh("iptables-nft -t nat -N MINE && iptables-nft -t nat -A PREROUTING -j MINE && iptables-nft -P FORWARD DROP")
+    sh("iptables-nft -t nat -N MINE && iptables-nft -t nat -A PREROUTING -j MINE")
+    sh("iptables-nft -P FORWARD DROP")
     both = (other, [endpoints_of(other, POD0)])
     dataplane.apply(desired((web, [endpoints_of(web, POD0)]), both))
     seen = [ask("outside", VIP, 80)]
@@ -138,12 +148,21 @@ def change() -> Any:
     same = [line for line in sh("iptables-nft-save").splitlines() if line[:1] in "-*"]
     fewer = Iptables(OPTIONS)
     fewer.apply(desired())
-    left = [line for line in sh("iptables-nft-save -t nat").splitlines() if line.startswith((":KUBE-S", "-A PREROUTING"))]
+    left = [
+        line
+        for line in sh("iptables-nft-save -t nat").splitlines()
+        if line.startswith((":KUBE-S", "-A PREROUTING"))
+    ]
     fewer.cleanup()
     return {
-        "seen": seen, "web": rules.count("default/web"), "full": full.full,
-        "same": same == [line for line in rules.splitlines() if line[:1] in "-*"], "left": left,
-        "clean": [line for line in sh("iptables-nft-save").splitlines() if "KUBE" in line and "FIREWALL" not in line],
+        "seen": seen,
+        "web": rules.count("default/web"),
+        "full": full.full,
+        "same": same == [line for line in rules.splitlines() if line[:1] in "-*"],
+        "left": left,
+        "clean": [
+            line for line in sh("iptables-nft-save").splitlines() if "KUBE" in line and "FIREWALL" not in line
+        ],
         "mine": "-A PREROUTING -j MINE" in sh("iptables-nft-save"),
     }
 
@@ -152,12 +171,15 @@ def test_changes_restart_stale_chains_and_cleanup_leave_exactly_what_they_should
     seen = inside(change, as_nobody=who)
 
     # FORWARD is closed by policy: only masqueraded and established traffic passes, as on a hardened node.
-    assert ["pod0 10.42.0.1", "pod1 10.42.0.1", "refused"] == seen["seen"]
-    assert 0 == seen["web"]
+    assert seen["seen"] == ["pod0 10.42.0.1", "pod1 10.42.0.1", "refused"]
+    assert seen["web"] == 0
     assert seen["full"] and seen["same"] and seen["mine"]
-    assert [":KUBE-SERVICES - [0:0]", '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
-            "-A PREROUTING -j MINE"] == seen["left"]
-    assert [":KUBE-MARK-MASQ - [0:0]", "-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000"] == seen["clean"]
+    assert seen["left"] == [
+        ":KUBE-SERVICES - [0:0]",
+        '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
+        "-A PREROUTING -j MINE",
+    ]
+    assert seen["clean"] == [":KUBE-MARK-MASQ - [0:0]", "-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000"]
 
 
 def flushed() -> Any:
@@ -166,8 +188,13 @@ def flushed() -> Any:
     dataplane.apply(desired((web, [endpoints_of(web, POD0)])))
     whole = dataplane.intact()
     damage = {}
-    for command in ("-t nat -F", "-t filter -F", "-t nat -F PREROUTING", "-t mangle -X KUBE-PROXY-CANARY",
-                    "-t filter -D FORWARD 1"):
+    for command in (
+        "-t nat -F",
+        "-t filter -F",
+        "-t nat -F PREROUTING",
+        "-t mangle -X KUBE-PROXY-CANARY",
+        "-t filter -D FORWARD 1",
+    ):
         sh(f"iptables-nft {command}")
         damage[command] = dataplane.intact()
         dataplane.forget()
@@ -181,12 +208,15 @@ def test_a_foreign_flush_is_noticed_and_repaired() -> None:
 
     assert seen["whole"]
     assert {command: command.endswith("repaired") for command in seen["damage"]} == seen["damage"]
-    assert "pod0 10.42.0.3" == seen["served"]
+    assert seen["served"] == "pod0 10.42.0.3"
 
 
 def stale_flows() -> Any:
     dataplane = prepared()
-    dns, other = service("dns", protocol="UDP", node_port=30053), service("other", "10.43.0.6", protocol="UDP")
+    dns, other = (
+        service("dns", protocol="UDP", node_port=30053),
+        service("other", "10.43.0.6", protocol="UDP"),
+    )
     reconciler = conntrack.Reconciler()
 
     def put(*endpoints: SliceEndpoint) -> int:
@@ -198,8 +228,10 @@ def stale_flows() -> Any:
         made = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(3)]
 
     def send() -> list[str]:
-        return [ask_udp("", host, port, 0.3, one).split()[0]
-                for one, (host, port) in zip(made, ((VIP, 80), (NODE_IP, 30053), ("10.43.0.6", 80)), strict=True)]
+        return [
+            ask_udp("", host, port, 0.3, one).split()[0]
+            for one, (host, port) in zip(made, ((VIP, 80), (NODE_IP, 30053), ("10.43.0.6", 80)), strict=True)
+        ]
 
     ended = [put()]
     seen = [send()]  # refused: nobody there
@@ -211,18 +243,25 @@ def stale_flows() -> Any:
     seen.append(send())
     ended.append(put())
     seen.append(send())
-    return {"ended": ended, "seen": seen, "other": sh("conntrack -L -p udp --orig-dst 10.43.0.6 2>/dev/null").count("\n")}
+    return {
+        "ended": ended,
+        "seen": seen,
+        "other": sh("conntrack -L -p udp --orig-dst 10.43.0.6 2>/dev/null").count("\n"),
+    }
 
 
 def test_udp_flows_follow_their_service_and_others_stay(who: bool) -> None:
     seen = inside(stale_flows, as_nobody=who)
 
-    assert [
-        ["refused", "refused", "pod0"], ["pod0", "pod0", "pod0"], ["pod1", "pod1", "pod0"], ["pod1", "pod1", "pod0"],
+    assert seen["seen"] == [
         ["refused", "refused", "pod0"],
-    ] == seen["seen"]
-    assert [2, 0, 2] == [seen["ended"][2], seen["ended"][3], seen["ended"][4]]
-    assert 1 == seen["other"]
+        ["pod0", "pod0", "pod0"],
+        ["pod1", "pod1", "pod0"],
+        ["pod1", "pod1", "pod0"],
+        ["refused", "refused", "pod0"],
+    ]
+    assert [seen["ended"][2], seen["ended"][3], seen["ended"][4]] == [2, 0, 2]
+    assert seen["other"] == 1
 
 
 def saved(style: str) -> Any:
@@ -231,7 +270,9 @@ def saved(style: str) -> Any:
     dataplane = Iptables(msgspec.structs.replace(OPTIONS, style=Style(style)))
     dataplane.apply(desired((web, [endpoints_of(web, "10.42.0.85", "10.42.1.170", port=80)]), node=NODE))
     return {
-        "save": [line for line in sh("iptables-nft-save -t nat").splitlines() if line.startswith("-A KUBE-S")],
+        "save": [
+            line for line in sh("iptables-nft-save -t nat").splitlines() if line.startswith("-A KUBE-S")
+        ],
         "list": sh("iptables-nft -t nat -L -n"),
     }
 
@@ -239,20 +280,21 @@ def saved(style: str) -> Any:
 def test_iptables_shows_the_chains_of_the_post() -> None:
     seen = inside(saved, "1.18")
     name = "default/nextcloud-dev-clusterip:"
+    named, sep = f'-m comment --comment "{name}"', "-A KUBE-SEP-"
     said = f'-d 10.43.7.203/32 -p tcp -m comment --comment "{name} cluster IP" -m tcp --dport 8080'
 
     assert [
-        f'-A KUBE-SEP-AB7UW27KCQCMC3UG -s 10.42.1.170/32 -m comment --comment "{name}" -j KUBE-MARK-MASQ',
-        f'-A KUBE-SEP-AB7UW27KCQCMC3UG -p tcp -m comment --comment "{name}" -m tcp -j DNAT --to-destination 10.42.1.170:80',
-        f'-A KUBE-SEP-REGCNUNS5RWEMTHB -s 10.42.0.85/32 -m comment --comment "{name}" -j KUBE-MARK-MASQ',
-        f'-A KUBE-SEP-REGCNUNS5RWEMTHB -p tcp -m comment --comment "{name}" -m tcp -j DNAT --to-destination 10.42.0.85:80',
+        f"{sep}AB7UW27KCQCMC3UG -s 10.42.1.170/32 {named} -j KUBE-MARK-MASQ",
+        f"{sep}AB7UW27KCQCMC3UG -p tcp {named} -m tcp -j DNAT --to-destination 10.42.1.170:80",
+        f"{sep}REGCNUNS5RWEMTHB -s 10.42.0.85/32 {named} -j KUBE-MARK-MASQ",
+        f"{sep}REGCNUNS5RWEMTHB -p tcp {named} -m tcp -j DNAT --to-destination 10.42.0.85:80",
         f"-A KUBE-SERVICES ! -s 10.42.0.0/16 {said} -j KUBE-MARK-MASQ",
         f"-A KUBE-SERVICES {said} -j KUBE-SVC-WNPCWQYGSYD7A5N6",
-        '-A KUBE-SERVICES -m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this '
-        'chain" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS',
-        f'-A KUBE-SVC-WNPCWQYGSYD7A5N6 -m comment --comment "{name}" -m statistic --mode random --probability '
+        '-A KUBE-SERVICES -m comment --comment "kubernetes service nodeports; NOTE: this must be the last '
+        'rule in this chain" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS',
+        f"-A KUBE-SVC-WNPCWQYGSYD7A5N6 {named} -m statistic --mode random --probability "
         "0.50000000000 -j KUBE-SEP-REGCNUNS5RWEMTHB",
-        f'-A KUBE-SVC-WNPCWQYGSYD7A5N6 -m comment --comment "{name}" -j KUBE-SEP-AB7UW27KCQCMC3UG',
+        f"-A KUBE-SVC-WNPCWQYGSYD7A5N6 {named} -j KUBE-SEP-AB7UW27KCQCMC3UG",
     ] == seen["save"]
     assert "statistic mode random probability 0.50000000000" in seen["list"]
     assert "/* default/nextcloud-dev-clusterip: cluster IP */ tcp dpt:8080" in seen["list"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 import time
@@ -34,26 +33,40 @@ class Rig:
 
     async def start(self, module: str = "implementation.cli", *args: str) -> None:
         sh("ip link set lo up && mount -t tmpfs none /run")
-        Path("/run/kubeconfig").write_text(KUBECONFIG.replace("SERVER", await self.api.start(6443)))
+        write_kubeconfig(await self.api.start(6443))
         await self.spawn(module, *args)
 
     async def spawn(self, module: str, *args: str) -> None:
         code = f"import sys; from {module} import main; sys.exit(main(sys.argv[1:]))"
-        argv = ["--kubeconfig=/run/kubeconfig", "--hostname-override=here", "--cluster-cidr=10.42.0.0/16", *PORTS, *args]
-        with Path("/run/log").open("wb") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", code, *argv, stderr=log, env={**os.environ, "PATH": os.environ["PATH"]})
+        argv = [
+            "--kubeconfig=/run/kubeconfig",
+            "--hostname-override=here",
+            "--cluster-cidr=10.42.0.0/16",
+            *PORTS,
+            *args,
+        ]
+        self.process = await asyncio.create_subprocess_exec(
+            "sh", "-c", 'exec "$@" 2>/run/log', "sh", sys.executable, "-c", code, *argv
+        )
 
     async def until(self, condition: Callable[[], bool], seconds: float = 8) -> float:
         start = time.monotonic()
         while not await asyncio.to_thread(condition):
-            assert time.monotonic() - start < seconds, Path("/run/log").read_text()
+            assert time.monotonic() - start < seconds, log()
             await asyncio.sleep(0.005)
         return time.monotonic() - start
 
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(self.process.wait(), 3)
+
+
+def write_kubeconfig(server: str) -> None:
+    Path("/run/kubeconfig").write_text(KUBECONFIG.replace("SERVER", server))
+
+
+def log() -> str:
+    return Path("/run/log").read_text()
 
 
 def nat() -> str:
@@ -84,15 +97,23 @@ async def _life() -> Any:
     mode, numbers = get("http://127.0.0.1:10249/proxyMode"), get("http://127.0.0.1:10249/metrics")[1]
     await rig.api.stop()
     away = [well(), "10.42.0.2:8080" in nat()]
-    await rig.until(lambda: "stays served" in Path("/run/log").read_text())
+    await rig.until(lambda: "stays served" in log())
     rig.api.put("endpointslices", slice_json("web", "10.42.0.3"))
     await rig.api.start(6443)
     await rig.until(lambda: "10.42.0.3:8080" in nat() and "10.42.0.2:8080" not in nat())
-    await rig.until(lambda: "again after" in Path("/run/log").read_text())
+    await rig.until(lambda: "again after" in log())
     status = await rig.stop()
-    log = Path("/run/log").read_text()
-    return {"served": served, "changed": changed, "mode": mode, "numbers": numbers, "away": away, "status": status,
-            "left": "10.42.0.3:8080" in nat(), "log": log}
+    text = log()
+    return {
+        "served": served,
+        "changed": changed,
+        "mode": mode,
+        "numbers": numbers,
+        "away": away,
+        "status": status,
+        "left": "10.42.0.3:8080" in nat(),
+        "log": text,
+    }
 
 
 def life() -> Any:
@@ -103,14 +124,18 @@ def life() -> Any:
 def test_it_serves_follows_survives_the_servers_absence_and_leaves_its_rules(nobody: bool) -> None:
     seen = inside(life, as_nobody=nobody)
 
-    assert seen["served"] and seen["left"] and [True, True] == seen["away"]
-    assert 0 == seen["status"]
-    assert [200, "iptables"] == seen["mode"]
+    assert seen["served"] and seen["left"] and seen["away"] == [True, True]
+    assert seen["status"] == 0
+    assert seen["mode"] == [200, "iptables"]
     assert seen["changed"] < 1
-    for name in ("sync_proxy_rules_duration_seconds_count", "sync_proxy_rules_iptables_total", "proxy_healthz_total"):
+    for name in (
+        "sync_proxy_rules_duration_seconds_count",
+        "sync_proxy_rules_iptables_total",
+        "proxy_healthz_total",
+    ):
         assert f"kubeproxy_{name}" in seen["numbers"]
-    assert 1 == seen["log"].count("stays served, trying on")
-    assert 1 == seen["log"].count("answers again after")
+    assert seen["log"].count("stays served, trying on") == 1
+    assert seen["log"].count("answers again after") == 1
     assert "Traceback" not in seen["log"]
 
 
@@ -125,9 +150,9 @@ async def _unready() -> Any:
     second = Rig()
     await second.spawn("implementation.cli")
     status = await asyncio.wait_for(second.process.wait(), 5)
-    log = Path("/run/log").read_text()
+    text = log()
     await rig.stop()
-    return {"empty": empty, "second": status, "log": log}
+    return {"empty": empty, "second": status, "log": text}
 
 
 def unready() -> Any:
@@ -138,7 +163,7 @@ def test_it_is_not_well_before_it_serves_and_a_second_proxy_ends_at_once() -> No
     seen = inside(unready)
 
     assert seen["empty"]
-    assert 1 == seen["second"]
+    assert seen["second"] == 1
     assert "kube-proxy: [Errno 98] cannot listen on 127.0.0.1:10256: " in seen["log"]
 
 
@@ -159,8 +184,12 @@ async def _restart() -> Any:
     sh("iptables-nft -t nat -F && iptables-nft -t nat -X || true")
     repaired = await rig.until(lambda: "10.42.0.9:8080" in nat())
     await rig.stop()
-    return {"before": "10.42.0.1" in before, "stale": "10.42.0.1" in after, "new": "10.42.0.9:8080" in after,
-            "repaired": repaired}
+    return {
+        "before": "10.42.0.1" in before,
+        "stale": "10.42.0.1" in after,
+        "new": "10.42.0.9:8080" in after,
+        "repaired": repaired,
+    }
 
 
 def restart() -> Any:
@@ -170,13 +199,17 @@ def restart() -> Any:
 def test_a_killed_proxy_serves_on_and_its_successor_removes_what_is_gone() -> None:
     seen = inside(restart)
 
-    assert [True, False, True] == [seen["before"], seen["stale"], seen["new"]]
+    assert [seen["before"], seen["stale"], seen["new"]] == [True, False, True]
 
 
 async def _health_check() -> Any:
     rig = Rig()
-    local = {"type": "NodePort", "externalTrafficPolicy": "Local", "healthCheckNodePort": 32000,
-             "ports": [{"port": 80, "nodePort": 30080}]}
+    local = {
+        "type": "NodePort",
+        "externalTrafficPolicy": "Local",
+        "healthCheckNodePort": 32000,
+        "ports": [{"port": 80, "nodePort": 30080}],
+    }
     rig.api.put("services", service_json(**local))
     value = slice_json("web", "10.42.0.1")
     value["endpoints"][0]["nodeName"] = "here"
@@ -187,7 +220,9 @@ async def _health_check() -> Any:
     rig.api.put("endpointslices", slice_json("web", "10.42.0.1"))
     await rig.until(lambda: get("http://127.0.0.1:32000/")[0] == 503)
     rig.api.put("services", service_json(**{**local, "healthCheckNodePort": 32001}))
-    await rig.until(lambda: get("http://127.0.0.1:32001/")[0] == 503 and get("http://127.0.0.1:32000/")[0] == 0)
+    await rig.until(
+        lambda: get("http://127.0.0.1:32001/")[0] == 503 and get("http://127.0.0.1:32000/")[0] == 0
+    )
     rig.api.remove("services", "web")
     await rig.until(lambda: get("http://127.0.0.1:32001/")[0] == 0)
     await rig.stop()
@@ -199,5 +234,8 @@ def health_check() -> Any:
 
 
 def test_health_check_node_ports_open_answer_move_and_close() -> None:
-    assert {"service": {"namespace": "default", "name": "web"}, "localEndpoints": 1, "serviceProxyHealthy": True} == (
-        inside(health_check))
+    assert (inside(health_check)) == {
+        "service": {"namespace": "default", "name": "web"},
+        "localEndpoints": 1,
+        "serviceProxyHealthy": True,
+    }

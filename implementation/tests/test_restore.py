@@ -17,30 +17,60 @@ from implementation.tests.build import NODE, OPTIONS, endpoints_of, service
 
 NAMES = st.sampled_from(["a", "b", "web", "kube-dns"])
 ENDPOINTS = st.builds(
-    SliceEndpoint, address=st.integers(1, 6).map("10.42.0.{}".format), ready=st.booleans(), serving=st.booleans(),
-    terminating=st.booleans(), node=st.sampled_from(["here", "there"]), zones=st.sampled_from([(), ("a",)]),
+    SliceEndpoint,
+    address=st.integers(1, 6).map("10.42.0.{}".format),
+    ready=st.booleans(),
+    serving=st.booleans(),
+    terminating=st.booleans(),
+    node=st.sampled_from(["here", "there"]),
+    zones=st.sampled_from([(), ("a",)]),
 )
 PORTS = st.lists(
-    st.builds(ServicePort, name=st.sampled_from(["", "http", "dns"]), protocol=st.sampled_from(["TCP", "UDP"]),
-              port=st.integers(1, 3), node_port=st.sampled_from([0, 30001, 30002])),
-    min_size=1, max_size=2, unique_by=lambda port: (port.name, port.protocol),
+    st.builds(
+        ServicePort,
+        name=st.sampled_from(["", "http", "dns"]),
+        protocol=st.sampled_from(["TCP", "UDP"]),
+        port=st.integers(1, 3),
+        node_port=st.sampled_from([0, 30001, 30002]),
+    ),
+    min_size=1,
+    max_size=2,
+    unique_by=lambda port: (port.name, port.protocol),
 )
-SERVICES = st.lists(st.builds(
-    Service, namespace=NAMES, name=NAMES, cluster_ips=st.integers(1, 9).map("10.43.0.{}".format).map(lambda ip: (ip,)),
-    ports=PORTS.map(tuple), external_ips=st.sampled_from([(), ("1.2.3.4",)]),
-    virtual_ips=st.sampled_from([(), ("5.6.7.8",)]), source_ranges=st.sampled_from([(), ("192.168.2.0/24",)]),
-    affinity_seconds=st.sampled_from([0, 10]), internal_local=st.booleans(), external_local=st.booleans(),
-), max_size=4, unique_by=lambda s: (s.key, s.cluster_ips))
-CLUSTERS = SERVICES.flatmap(lambda services: st.tuples(
-    st.just({s.key: s for s in services}), st.fixed_dictionaries(
-        {s.key: st.lists(ENDPOINTS, max_size=4) for s in services})))
+SERVICES = st.lists(
+    st.builds(
+        Service,
+        namespace=NAMES,
+        name=NAMES,
+        cluster_ips=st.integers(1, 9).map("10.43.0.{}".format).map(lambda ip: (ip,)),
+        ports=PORTS.map(tuple),
+        external_ips=st.sampled_from([(), ("1.2.3.4",)]),
+        virtual_ips=st.sampled_from([(), ("5.6.7.8",)]),
+        source_ranges=st.sampled_from([(), ("192.168.2.0/24",)]),
+        affinity_seconds=st.sampled_from([0, 10]),
+        internal_local=st.booleans(),
+        external_local=st.booleans(),
+    ),
+    max_size=4,
+    unique_by=lambda s: (s.key, s.cluster_ips),
+)
+CLUSTERS = SERVICES.flatmap(
+    lambda services: st.tuples(
+        st.just({s.key: s for s in services}),
+        st.fixed_dictionaries({s.key: st.lists(ENDPOINTS, max_size=4) for s in services}),
+    )
+)
 STYLES = st.sampled_from(list(Style))
 BUILT_IN = {"INPUT", "OUTPUT", "FORWARD", "PREROUTING", "POSTROUTING"}
 TARGETS = {"ACCEPT", "DROP", "REJECT", "RETURN", "MARK", "MASQUERADE", "DNAT"}
 
 
+Cluster = tuple[dict[tuple[str, str], Service], dict[tuple[str, str], list[SliceEndpoint]]]
+
+
 def rules_of(
-    cluster: tuple[dict[tuple[str, str], Service], dict[tuple[str, str], list[SliceEndpoint]]], style: Style,
+    cluster: tuple[dict[tuple[str, str], Service], dict[tuple[str, str], list[SliceEndpoint]]],
+    style: Style,
 ) -> Ruleset:
     options = msgspec.structs.replace(OPTIONS, style=style)
     found = []
@@ -64,7 +94,7 @@ def run(text: str, tables: dict[str, dict[str, list[str]]]) -> None:
         elif verb == "-I":
             table[rest.split(" ")[0]].insert(0, rest.partition(" ")[2])
         elif verb == "-X":
-            assert [] == table[rest]
+            assert table[rest] == []
             assert not any(rule.endswith(f"-j {rest}") for rules in table.values() for rule in rules)
             del table[rest]
     for rules in table.values():
@@ -75,14 +105,19 @@ def run(text: str, tables: dict[str, dict[str, list[str]]]) -> None:
 
 @given(CLUSTERS, STYLES)
 @settings(max_examples=150, deadline=None)
-def test_every_chain_that_is_named_exists_and_no_rule_stands_twice(cluster, style) -> None:
+def test_every_chain_that_is_named_exists_and_no_rule_stands_twice(cluster: Cluster, style: Style) -> None:
     rules = rules_of(cluster, style)
     tables: dict[str, dict[str, list[str]]] = {}
 
     run(restore.difference(None, rules, jumps=layout.jumps(4, OPTIONS)).text, tables)
 
-    reached = {match for chains_ in tables.values() for lines in chains_.values() for line in lines
-               for match in re.findall(r"-j (KUBE-\S+)", line)}
+    reached = {
+        match
+        for chains_ in tables.values()
+        for lines in chains_.values()
+        for line in lines
+        for match in re.findall(r"-j (KUBE-\S+)", line)
+    }
     owned = {name for name in tables["nat"] if name.startswith("KUBE-S") or name.startswith("KUBE-EXT")}
     assert owned <= reached | {"KUBE-SERVICES"}
     for name, lines in rules["nat"].items():
@@ -92,7 +127,9 @@ def test_every_chain_that_is_named_exists_and_no_rule_stands_twice(cluster, styl
 
 @given(CLUSTERS, CLUSTERS, STYLES)
 @settings(max_examples=150, deadline=None)
-def test_a_difference_leads_to_what_writing_everything_would_give(before, after, style) -> None:
+def test_a_difference_leads_to_what_writing_everything_would_give(
+    before: Cluster, after: Cluster, style: Style
+) -> None:
     old, new = rules_of(before, style), rules_of(after, style)
     stepwise: dict[str, dict[str, list[str]]] = {}
     at_once: dict[str, dict[str, list[str]]] = {}
@@ -105,10 +142,10 @@ def test_a_difference_leads_to_what_writing_everything_would_give(before, after,
 
 @given(CLUSTERS, STYLES)
 @settings(max_examples=50, deadline=None)
-def test_the_same_again_is_no_difference(cluster, style) -> None:
+def test_the_same_again_is_no_difference(cluster: Cluster, style: Style) -> None:
     rules = rules_of(cluster, style)
 
-    assert "" == restore.difference(rules, rules_of(cluster, style)).text
+    assert restore.difference(rules, rules_of(cluster, style)).text == ""
 
 
 def test_one_changed_service_writes_only_its_own_chains() -> None:
@@ -116,17 +153,20 @@ def test_one_changed_service_writes_only_its_own_chains() -> None:
     before = {key: [SliceEndpoint("10.42.0.1")] for key in many}
     after = {**before, ("default", "s7"): [SliceEndpoint("10.42.0.2")]}
 
-    change = restore.difference(rules_of((many, before), Style.CURRENT), rules_of((many, after), Style.CURRENT))
+    change = restore.difference(
+        rules_of((many, before), Style.CURRENT), rules_of((many, after), Style.CURRENT)
+    )
 
-    assert 2 + 2 == sum(change.written.values())
-    assert 3 == change.text.count("\n:")  # SVC, the new SEP, and the old SEP on its way out
+    assert sum(change.written.values()) == 2 + 2
+    assert change.text.count("\n:") == 3  # SVC, the new SEP, and the old SEP on its way out
     assert "*filter" not in change.text
 
 
 def test_refusals_come_before_the_way_goes_and_go_after_it_has_come() -> None:
     web = {("default", "web"): service()}
     empty, full = (
-        rules_of((web, {("default", "web"): found}), Style.CURRENT) for found in ([], [SliceEndpoint("10.42.0.1")])
+        rules_of((web, {("default", "web"): found}), Style.CURRENT)
+        for found in ([], [SliceEndpoint("10.42.0.1")])
     )
 
     gone, come = restore.difference(full, empty).text, restore.difference(empty, full).text
@@ -137,22 +177,25 @@ def test_refusals_come_before_the_way_goes_and_go_after_it_has_come() -> None:
 
 def test_what_iptables_save_prints_is_read() -> None:
     saved = restore.read(
-        '# x\n*nat\n:PREROUTING ACCEPT [1:2]\n:KUBE-SVC-A - [0:0]\n:KUBE-SVC-B - [0:0]\n:KUBE-SEP-C - [0:0]\n'
-        '-A PREROUTING -m comment --comment "a b" -j KUBE-SERVICES\n-A MINE -j KUBE-SEP-C\n-A KUBE-SVC-A\nCOMMIT\n',
+        "# x\n*nat\n:PREROUTING ACCEPT [1:2]\n:KUBE-SVC-A - [0:0]\n:KUBE-SVC-B - [0:0]\n:KUBE-SEP-C - [0:0]\n"
+        '-A PREROUTING -m comment --comment "a b" -j KUBE-SERVICES\n'
+        "-A MINE -j KUBE-SEP-C\n-A KUBE-SVC-A\nCOMMIT\n",
     )
     jump = Jump("nat", "PREROUTING", '-m comment --comment "a b" -j KUBE-SERVICES')
     other = Jump("nat", "OUTPUT", jump.rule)
 
     assert [other] == restore.missing_jumps(saved, [jump, other])
-    assert ["KUBE-SVC-B"] == restore.stale_chains(saved, {"KUBE-SVC-A": ()})
+    assert restore.stale_chains(saved, {"KUBE-SVC-A": ()}) == ["KUBE-SVC-B"]
 
 
 def test_cleaning_up_takes_only_what_is_there_and_ours() -> None:
     jump = Jump("nat", "OUTPUT", "-j KUBE-SERVICES")
-    saved = restore.read("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-B - [0:0]\n:OTHER - [0:0]\n-A OUTPUT -j KUBE-SERVICES\n")
+    saved = restore.read(
+        "*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-B - [0:0]\n:OTHER - [0:0]\n-A OUTPUT -j KUBE-SERVICES\n"
+    )
 
-    assert (
+    assert restore.removal(saved, [jump], {"nat": ["KUBE-SERVICES", "KUBE-NODEPORTS"]}) == (
         "*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-B - [0:0]\n-D OUTPUT -j KUBE-SERVICES\n-X KUBE-SERVICES\n"
         "-X KUBE-SVC-B\nCOMMIT\n"
-    ) == restore.removal(saved, [jump], {"nat": ["KUBE-SERVICES", "KUBE-NODEPORTS"]})
-    assert "" == restore.removal({}, [jump], {"nat": ["KUBE-SERVICES"]})
+    )
+    assert restore.removal({}, [jump], {"nat": ["KUBE-SERVICES"]}) == ""

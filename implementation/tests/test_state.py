@@ -29,26 +29,41 @@ def targets(endpoints: tuple[Endpoint, ...]) -> list[str]:
     return [endpoint.target for endpoint in endpoints]
 
 
-@pytest.mark.parametrize(("given", "expected"), [
-    ((READY, DRAINING, UNREADY), (READY,)),
-    ((DRAINING, UNREADY, ENDED), (DRAINING,)),
-    ((UNREADY, ENDED), ()),
-    ((), ()),
-])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((READY, DRAINING, UNREADY), (READY,)),
+        ((DRAINING, UNREADY, ENDED), (DRAINING,)),
+        ((UNREADY, ENDED), ()),
+        ((), ()),
+    ],
+)
 def test_ready_endpoints_come_before_draining_ones_and_others_are_never_used(
-    given: tuple[Endpoint, ...], expected: tuple[Endpoint, ...],
+    given: tuple[Endpoint, ...],
+    expected: tuple[Endpoint, ...],
 ) -> None:
     assert expected == usable.usable(given)
 
 
-@pytest.mark.parametrize(("local_only", "has", "local", "expected"), [
-    (False, True, (), Way.CLUSTER), (False, False, (), Way.REJECT), (True, False, (), Way.REJECT),
-    (True, True, (), Way.DROP), (True, True, (READY,), Way.LOCAL),
-])
+@pytest.mark.parametrize(
+    ("local_only", "has", "local", "expected"),
+    [
+        (False, True, (), Way.CLUSTER),
+        (False, False, (), Way.REJECT),
+        (True, False, (), Way.REJECT),
+        (True, True, (), Way.DROP),
+        (True, True, (READY,), Way.LOCAL),
+    ],
+)
 def test_a_local_policy_drops_where_others_serve_and_refuses_where_nobody_does(
-    local_only: bool, has: bool, local: tuple[Endpoint, ...], expected: Way,
+    local_only: bool,
+    has: bool,
+    local: tuple[Endpoint, ...],
+    expected: Way,
 ) -> None:
-    assert expected == policy.internal_way(local_only, has, local) == policy.external_way(local_only, has, local)
+    assert (
+        expected == policy.internal_way(local_only, has, local) == policy.external_way(local_only, has, local)
+    )
 
 
 class TestMerge:
@@ -59,22 +74,29 @@ class TestMerge:
 
         found = merge.merge([second, first], 4, "here")
 
-        assert {("", "TCP"): ["10.42.0.10:8080", "10.42.0.9:8080"]} == {k: targets(v) for k, v in found.items()}
+        assert {k: targets(v) for k, v in found.items()} == {
+            ("", "TCP"): ["10.42.0.10:8080", "10.42.0.9:8080"]
+        }
 
     def test_the_same_address_with_two_ports_is_two_endpoints(self) -> None:
         web = service()
-        slices = [endpoints_of(web, "10.42.0.9", port=1, name="a"), endpoints_of(web, "10.42.0.9", port=2, name="b")]
+        slices = [
+            endpoints_of(web, "10.42.0.9", port=1, name="a"),
+            endpoints_of(web, "10.42.0.9", port=2, name="b"),
+        ]
 
-        assert ["10.42.0.9:1", "10.42.0.9:2"] == targets(merge.merge(slices, 4, "here")["", "TCP"])
+        assert targets(merge.merge(slices, 4, "here")["", "TCP"]) == ["10.42.0.9:1", "10.42.0.9:2"]
 
     @pytest.mark.parametrize("swapped", [False, True])
     def test_of_two_records_of_one_address_the_live_one_wins(self, swapped: bool) -> None:
         web = service()
         dead = SliceEndpoint("10.42.0.9", ready=False, serving=False, terminating=True, node="here")
-        parts = [endpoints_of(web, dead, name="b" if swapped else "a"),
-                 endpoints_of(web, "10.42.0.9", name="a" if swapped else "b")]
+        parts = [
+            endpoints_of(web, dead, name="b" if swapped else "a"),
+            endpoints_of(web, "10.42.0.9", name="a" if swapped else "b"),
+        ]
 
-        assert [True] == [e.ready for e in merge.merge(parts, 4, "here")["", "TCP"]]
+        assert [e.ready for e in merge.merge(parts, 4, "here")["", "TCP"]] == [True]
 
     def test_other_families_and_ports_do_not_mix(self) -> None:
         web = service()
@@ -83,8 +105,9 @@ class TestMerge:
 
         found = merge.merge([six, named], 4, "here")
 
-        assert {("x", "TCP"): ["10.42.0.1:1"], ("x", "UDP"): ["10.42.0.1:2"]} == {
-            key: targets(value) for key, value in found.items()
+        assert {key: targets(value) for key, value in found.items()} == {
+            ("x", "TCP"): ["10.42.0.1:1"],
+            ("x", "UDP"): ["10.42.0.1:2"],
         }
 
     def test_an_endpoint_is_local_only_on_its_own_node(self) -> None:
@@ -124,7 +147,7 @@ class TestTopology:
     def test_draining_endpoints_are_used_whatever_their_hints(self) -> None:
         ending = SliceEndpoint("10.42.0.2", ready=False, terminating=True, zones=("b",))
 
-        assert ["10.42.0.2:8080"] == targets(one(service(), ending, node=self.node).cluster)
+        assert targets(one(service(), ending, node=self.node).cluster) == ["10.42.0.2:8080"]
 
 
 class TestServe:
@@ -133,27 +156,27 @@ class TestServe:
     def test_without_endpoints_it_is_refused(self) -> None:
         served = one(service(node_port=30080))
 
-        assert (Way.REJECT, Way.REJECT, False) == (served.internal, served.external, served.has_endpoints)
+        assert (served.internal, served.external, served.has_endpoints) == (Way.REJECT, Way.REJECT, False)
 
     def test_an_external_policy_local_keeps_the_cluster_address_for_everybody(self) -> None:
         served = one(service(node_port=30080, external_local=True), "10.42.1.1")
 
-        assert (Way.CLUSTER, Way.DROP) == (served.internal, served.external)
+        assert (served.internal, served.external) == (Way.CLUSTER, Way.DROP)
         assert ["10.42.1.1:8080"] == targets(served.cluster) == targets(served.reachable)
 
     def test_an_internal_policy_local_without_external_way_reaches_local_endpoints_only(self) -> None:
         served = one(service(internal_local=True), self.local, "10.42.1.1")
 
-        assert Way.LOCAL == served.internal
-        assert ["10.42.0.1:8080"] == targets(served.reachable)
-        assert () == served.cluster
+        assert served.internal == Way.LOCAL
+        assert targets(served.reachable) == ["10.42.0.1:8080"]
+        assert served.cluster == ()
 
     def test_a_policy_local_falls_back_to_local_draining_endpoints(self) -> None:
         ending = msgspec.structs.replace(self.local, ready=False, terminating=True)
         served = one(service(node_port=30080, external_local=True), ending, "10.42.1.1")
 
-        assert (["10.42.0.1:8080"], ["10.42.1.1:8080"]) == (targets(served.local), targets(served.cluster))
-        assert ["10.42.0.1:8080", "10.42.1.1:8080"] == targets(served.reachable)
+        assert (targets(served.local), targets(served.cluster)) == (["10.42.0.1:8080"], ["10.42.1.1:8080"])
+        assert targets(served.reachable) == ["10.42.0.1:8080", "10.42.1.1:8080"]
 
     def test_two_families_are_served_apart(self) -> None:
         web = service(cluster_ips=("10.43.0.5", "fd43::5"), external_ips=("1.2.3.4", "fd01::1"))
@@ -161,8 +184,8 @@ class TestServe:
 
         four_port, six_port = serve(web, [endpoints_of(web, "10.42.0.1"), six], NODE).ports
 
-        assert (("1.2.3.4",), ["10.42.0.1:8080"]) == (four_port.external_ips, targets(four_port.cluster))
-        assert (("fd01::1",), ["[fd42::1]:8080"]) == (six_port.external_ips, targets(six_port.cluster))
+        assert (four_port.external_ips, targets(four_port.cluster)) == (("1.2.3.4",), ["10.42.0.1:8080"])
+        assert (six_port.external_ips, targets(six_port.cluster)) == (("fd01::1",), ["[fd42::1]:8080"])
 
     def test_a_range_with_an_address_of_the_node_is_noticed(self) -> None:
         assert one(service(source_ranges=("192.168.2.0/24",)), "10.42.0.1").node_in_ranges
@@ -175,13 +198,13 @@ class TestServe:
 
         check = serve(web, slices, NODE).health_check
 
-        assert check is not None and 1 == check.local_endpoints
+        assert check is not None and check.local_endpoints == 1
 
     def test_flows_may_stay_with_all_that_serve(self) -> None:
         ending = SliceEndpoint("10.42.0.2", ready=False, terminating=True)
         dead = SliceEndpoint("10.42.0.3", ready=False, serving=False, terminating=True)
 
-        assert ("10.42.0.1:8080", "10.42.0.2:8080") == one(service(), self.local, ending, dead).serving
+        assert one(service(), self.local, ending, dead).serving == ("10.42.0.1:8080", "10.42.0.2:8080")
 
 
 class TestKnown:
@@ -194,7 +217,8 @@ class TestKnown:
     def served(self, known: Known) -> dict[str, list[str]]:
         return {
             name: targets(port.cluster)
-            for (_, name), served in known.desired().services.items() for port in served.ports
+            for (_, name), served in known.desired().services.items()
+            for port in served.ports
         }
 
     def test_a_service_and_its_slice_meet_in_either_order(self) -> None:
@@ -216,46 +240,55 @@ class TestKnown:
         known = self.known()
         known.desired()
         known.see_slices([])
-        assert {"web": []} == self.served(known)
+        assert self.served(known) == {"web": []}
         known.see_services([])
-        assert {} == self.served(known)
+        assert self.served(known) == {}
 
     def test_a_deleted_slice_leaves_the_others(self) -> None:
         known = self.known()
         known.see_slice("ADDED", raw(slice_json("web", "10.42.0.2", name="second")))
         known.see_slice("DELETED", raw(slice_json("web", "10.42.0.1")))
 
-        assert {"web": ["10.42.0.2:8080"]} == self.served(known)
+        assert self.served(known) == {"web": ["10.42.0.2:8080"]}
 
     def test_a_slice_may_move_to_another_service(self) -> None:
         known = self.known()
         known.see_service("ADDED", raw(service_json("other", clusterIPs=["10.43.0.6"])))
         known.see_slice("MODIFIED", raw(slice_json("other", "10.42.0.1", name="web-1")))
 
-        assert {"web": [], "other": ["10.42.0.1:8080"]} == self.served(known)
+        assert self.served(known) == {"web": [], "other": ["10.42.0.1:8080"]}
 
     def test_an_object_that_becomes_unusable_is_withdrawn_and_told(self) -> None:
         known = self.known()
         known.see_service("MODIFIED", raw(service_json(ports=[{"port": 0}])))
 
-        assert {} == self.served(known)
-        assert ["Service default/web: ports[0].port 0 is not a port from 1 to 65535; the object is not served"
-                ] == known.complaints
+        assert self.served(known) == {}
+        assert known.complaints == [
+            "Service default/web: ports[0].port 0 is not a port from 1 to 65535; the object is not served"
+        ]
 
     def test_one_bad_object_does_not_stop_the_others(self) -> None:
         known = Known("here")
-        bad: Any = {"metadata": {"name": "x y", "namespace": "default"}, "spec": {"clusterIPs": ["10.43.0.9"]}}
+        bad: Any = {
+            "metadata": {"name": "x y", "namespace": "default"},
+            "spec": {"clusterIPs": ["10.43.0.9"]},
+        }
         known.see_services([raw(bad), raw([]), raw(service_json())])
 
-        assert ["web"] == list(self.served(known))
+        assert list(self.served(known)) == ["web"]
 
     def test_a_new_zone_decides_everything_anew(self) -> None:
         known = self.known()
         known.desired()
-        known.see_node("MODIFIED", raw({
-            "metadata": {"name": "here", "labels": {"topology.kubernetes.io/zone": "a"}},
-            "status": {"addresses": [{"type": "InternalIP", "address": "192.168.2.114"}]},
-        }))
+        known.see_node(
+            "MODIFIED",
+            raw(
+                {
+                    "metadata": {"name": "here", "labels": {"topology.kubernetes.io/zone": "a"}},
+                    "status": {"addresses": [{"type": "InternalIP", "address": "192.168.2.114"}]},
+                }
+            ),
+        )
 
         assert {("default", "web")} == known.changed
         assert ThisNode("here", ("192.168.2.114",), "a") == known.node
@@ -268,4 +301,4 @@ class TestKnown:
         known = self.known()
         known.see_slice("MODIFIED", raw(json.loads(json.dumps(value))))
 
-        assert ["2026-01-01T00:00:00Z"] == known.triggers
+        assert known.triggers == ["2026-01-01T00:00:00Z"]

@@ -25,7 +25,8 @@ class Rig:
         self.lists: list[list[str]] = []
         self.events: list[tuple[str, str]] = []
         self.task = asyncio.create_task(
-            watch.Watch(self.server, watch.SERVICES, self._on_list, self._on_event).run())
+            watch.Watch(self.server, watch.SERVICES, self._on_list, self._on_event).run()
+        )
 
     def _on_list(self, raws: Any) -> None:
         self.lists.append([json.loads(bytes(raw))["metadata"]["name"] for raw in raws])
@@ -34,13 +35,19 @@ class Rig:
         self.events.append((event, json.loads(bytes(raw))["metadata"]["name"]))
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(3):
-            while not condition():
-                await asyncio.sleep(0.002)
+        for _ in range(3000):
+            if condition():
+                return
+            await asyncio.sleep(0.001)
+        raise TimeoutError("what was waited for did not come")
 
     async def watching(self, times: int = 1) -> None:
-        await self.until(lambda: sum("watch" in query for _, query, _ in self.api.requests) >= times
-                         and bool(self.api._watchers))
+        await self.until(
+            lambda: (
+                sum("watch" in query for _, query, _ in self.api.requests) >= times
+                and bool(self.api._watchers)
+            )
+        )
 
 
 @pytest.fixture
@@ -61,12 +68,18 @@ async def test_a_list_and_then_its_changes(rig: Rig) -> None:
     rig.api.remove("services", "a")
     await rig.until(lambda: len(rig.events) == 3)
 
-    assert [["a"]] == rig.lists
-    assert [("ADDED", "b"), ("MODIFIED", "b"), ("DELETED", "a")] == rig.events
+    assert rig.lists == [["a"]]
+    assert rig.events == [("ADDED", "b"), ("MODIFIED", "b"), ("DELETED", "a")]
     path, query, token = rig.api.requests[1]
-    assert ("/api/v1/services", "11", "true", "Bearer secret") == (
-        path, query["resourceVersion"], query["allowWatchBookmarks"], token)
-    assert "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless" == query["labelSelector"]
+    assert (
+        path,
+        query["resourceVersion"],
+        query["allowWatchBookmarks"],
+        token,
+    ) == ("/api/v1/services", "11", "true", "Bearer secret")
+    assert (
+        query["labelSelector"] == "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless"
+    )
 
 
 async def test_an_ended_watch_goes_on_where_it_was(rig: Rig) -> None:
@@ -77,8 +90,8 @@ async def test_an_ended_watch_goes_on_where_it_was(rig: Rig) -> None:
     rig.api.put("services", service_json("c"))
     await rig.until(lambda: len(rig.events) == 2)
 
-    assert [["a"]] == rig.lists
-    assert "12" == rig.api.requests[-1][1]["resourceVersion"]
+    assert rig.lists == [["a"]]
+    assert rig.api.requests[-1][1]["resourceVersion"] == "12"
 
 
 async def test_a_bookmark_moves_the_place_and_is_no_change(rig: Rig) -> None:
@@ -86,8 +99,8 @@ async def test_a_bookmark_moves_the_place_and_is_no_change(rig: Rig) -> None:
     rig.api.hang_up()
     await rig.watching(2)
 
-    assert [] == rig.events
-    assert "99" == rig.api.requests[-1][1]["resourceVersion"]
+    assert rig.events == []
+    assert rig.api.requests[-1][1]["resourceVersion"] == "99"
 
 
 async def test_a_forgotten_version_means_a_new_list(rig: Rig) -> None:
@@ -97,7 +110,7 @@ async def test_a_forgotten_version_means_a_new_list(rig: Rig) -> None:
     rig.api.hang_up()
     await rig.until(lambda: len(rig.lists) == 2)
 
-    assert [["a"], []] == rig.lists
+    assert rig.lists == [["a"], []]
 
 
 async def test_the_same_as_an_event_in_the_stream(rig: Rig) -> None:
@@ -105,8 +118,15 @@ async def test_the_same_as_an_event_in_the_stream(rig: Rig) -> None:
     await rig.until(lambda: len(rig.lists) == 2)
 
 
-@pytest.mark.parametrize("line", [b"rubbish", b'{"type":"ADDED"}', b'{"type":"ADDED","object":{"metadata":7}}',
-                                  b'{"type":"ERROR","object":{"code":500,"message":"x"}}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"rubbish",
+        b'{"type":"ADDED"}',
+        b'{"type":"ADDED","object":{"metadata":7}}',
+        b'{"type":"ERROR","object":{"code":500,"message":"x"}}',
+    ],
+)
 async def test_what_cannot_be_read_never_ends_the_watch(rig: Rig, line: bytes) -> None:
     rig.api.tell("services", line)
     await rig.watching(2)
@@ -114,7 +134,9 @@ async def test_what_cannot_be_read_never_ends_the_watch(rig: Rig, line: bytes) -
     await rig.until(lambda: ("ADDED", "b") in rig.events or ["a", "b"] in rig.lists)
 
 
-async def test_a_server_that_is_away_is_said_once_and_found_again(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_server_that_is_away_is_said_once_and_found_again(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
     rig.api.status = 500
     rig.api.hang_up()
     await rig.until(lambda: len(rig.api.requests) >= 6)
@@ -122,8 +144,8 @@ async def test_a_server_that_is_away_is_said_once_and_found_again(rig: Rig, capl
     rig.api.put("services", service_json("b"))
     await rig.until(lambda: bool(rig.api._watchers))
 
-    assert 1 == caplog.text.count("does not give services (watch: 500 told to fail)")
-    assert 1 == caplog.text.count("answers again after")
+    assert caplog.text.count("does not give services (watch: 500 told to fail)") == 1
+    assert caplog.text.count("answers again after") == 1
 
 
 @given(st.lists(st.binary(max_size=9)), st.integers(1, 5))
@@ -132,7 +154,7 @@ def test_lines_are_found_however_the_bytes_arrive(parts: list[bytes], size: int)
 
     async def chunks() -> AsyncIterator[bytes]:
         for start in range(0, len(stream), size):
-            yield stream[start:start + size]
+            yield stream[start : start + size]
 
     async def read() -> list[bytes]:
         return [line async for line in watch.lines(chunks())]

@@ -1,7 +1,7 @@
 """Mode iptables: a chain for every Service port and endpoint, as kube-proxy writes them.
 
-``names`` hashes, ``chains`` gives the rules of one Service port, ``layout`` those of all together, ``restore`` the
-difference as text, ``tool`` runs the programs. :class:`Iptables` joins them.
+``names`` hashes, ``chains`` gives the rules of one Service port, ``layout`` those of all together,
+``restore`` the difference as text, ``tool`` runs the programs. :class:`Iptables` joins them.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ class Iptables:
         """See :meth:`implementation.dataplane.Dataplane.apply`."""
         changed = self._render(desired)
         self._open_families(desired)
-        return Applied(tuple(
-            family.apply(self._pieces(number), desired.node_port_addresses)
-            for number, family in self._families.items()
-        ), changed)
+        return Applied(
+            tuple(
+                family.apply(self._pieces(number), desired.node_port_addresses)
+                for number, family in self._families.items()
+            ),
+            changed,
+        )
 
     def forget(self) -> None:
         """See :meth:`implementation.dataplane.Dataplane.forget`."""
@@ -47,7 +50,8 @@ class Iptables:
         return all(family.intact() for family in self._families.values())
 
     def cleanup(self) -> None:
-        """Remove jumps and chains of both families. KUBE-MARK-MASQ and KUBE-FIREWALL stay: kubelet uses them too."""
+        """Remove jumps and chains of both families. KUBE-MARK-MASQ and KUBE-FIREWALL stay: kubelet uses
+        them too."""
         for number in (4, 6):
             (self._families.get(number) or _Family(Tool(number, self._variant), self._options)).cleanup()
 
@@ -98,7 +102,9 @@ class _Family:
         if old is None:
             saved = restore.read(self.tool.save())
             change = restore.difference(
-                None, wanted, stale=restore.stale_chains(saved, wanted["nat"]),
+                None,
+                wanted,
+                stale=restore.stale_chains(saved, wanted["nat"]),
                 jumps=restore.missing_jumps(saved, layout.jumps(self.tool.family, self.options)),
             )
         else:
@@ -113,7 +119,11 @@ class _Family:
     def intact(self) -> bool:
         if self.written is None:
             return True
-        for table, chain in (("nat", "KUBE-MARK-MASQ"), ("filter", "KUBE-FORWARD"), ("mangle", layout.CANARY)):
+        for table, chain in (
+            ("nat", "KUBE-MARK-MASQ"),
+            ("filter", "KUBE-FORWARD"),
+            ("mangle", layout.CANARY),
+        ):
             rules = self.tool.lists(table, chain)
             if rules is None or len(rules) != len(self.written[table][chain]):
                 return False
@@ -121,7 +131,9 @@ class _Family:
         there: dict[str, dict[str, list[str]]] = {}
         for table, chain in heads:
             listed = self.tool.lists(table, chain) or []
-            there.setdefault(table, {})[chain] = restore.read("*t\n" + "\n".join(listed)).get("t", {}).get(chain, [])
+            there.setdefault(table, {})[chain] = (
+                restore.read("*t\n" + "\n".join(listed)).get("t", {}).get(chain, [])
+            )
         return not restore.missing_jumps(there, layout.jumps(self.tool.family, self.options))
 
     def cleanup(self) -> None:
@@ -132,4 +144,3 @@ class _Family:
         jumps = [j for j in layout.jumps(self.tool.family, self.options) if "KUBE-FIREWALL" not in j.rule]
         self.tool.restore(restore.removal(saved, jumps, mine))
         self.written = None
-

@@ -1,7 +1,7 @@
 """The rules of one Service port, in upstream's order and words (facts of upstream, §1.5 to §1.7).
 
-A rule is the text behind ``-A CHAIN ``. Everything that enters the text has passed :mod:`implementation.objects`:
-names are DNS names, addresses and networks canonical, ports numbers.
+A rule is the text behind ``-A CHAIN ``. Everything that enters the text has passed
+:mod:`implementation.objects`: names are DNS names, addresses and networks canonical, ports numbers.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def nat_services(port: Port) -> Iterator[str]:
     if served_way(served.internal):
         if port.options.style is Style.OLD:
             yield from masquerade_foreign(port)
-        yield f"{comment(port.text + ' cluster IP')} {port.to(served.cluster_ip)} -j {port.policy_chain(served.internal)}"
+        said, target = comment(f"{port.text} cluster IP"), port.policy_chain(served.internal)
+        yield f"{said} {port.to(served.cluster_ip)} -j {target}"
     if not served.has_endpoints:
         return
     external = port.chain(names.EXTERNAL)
@@ -146,7 +147,9 @@ def refusal(port: Port, way: Way) -> tuple[str, str]:
     if way is Way.DROP:
         return comment(f"{port.text} has no local endpoints"), "-j DROP"
     reset = port.options.reset_tcp and port.served.protocol == "tcp"
-    return comment(f"{port.text} has no endpoints"), "-j REJECT --reject-with tcp-reset" if reset else "-j REJECT"
+    return comment(
+        f"{port.text} has no endpoints"
+    ), "-j REJECT --reject-with tcp-reset" if reset else "-j REJECT"
 
 
 def refusals_inside(port: Port) -> Iterator[str]:
@@ -157,7 +160,8 @@ def refusals_inside(port: Port) -> Iterator[str]:
 
 
 def refusals_outside(port: Port) -> Iterator[str]:
-    """The same for external addresses, load balancer addresses and node ports (filter KUBE-EXTERNAL-SERVICES)."""
+    """The same for external addresses, load balancer addresses and node ports (filter
+    KUBE-EXTERNAL-SERVICES)."""
     served = port.served
     if served_way(served.external):
         return
@@ -192,7 +196,8 @@ def own_chains(port: Port) -> Iterator[tuple[str, Rules]]:
         yield port.chain(names.FIREWALL), tuple(firewall_rules(port))
     masquerade = tuple(masquerade_foreign(port)) if port.options.style is Style.CURRENT else ()
     for kind, way, endpoints in (
-        (names.SERVICE, Way.CLUSTER, served.cluster), (names.LOCAL, Way.LOCAL, served.local),
+        (names.SERVICE, Way.CLUSTER, served.cluster),
+        (names.LOCAL, Way.LOCAL, served.local),
     ):
         if endpoints:
             first = masquerade if served.internal is way else ()
@@ -204,20 +209,20 @@ def own_chains(port: Port) -> Iterator[tuple[str, Rules]]:
 def external_rules(port: Port) -> Iterator[str]:
     """What everything that arrives by an external address goes through (EXT).
 
-    With policy Local, traffic of this node and its pods takes a short cut to the whole cluster: the policy is about
-    keeping the address of clients from outside (kubernetes #99317).
+    With policy Local, traffic of this node and its pods takes a short cut to the whole cluster: the policy
+    is about keeping the address of clients from outside (kubernetes #99317).
     """
     served = port.served
-    service = port.chain(names.SERVICE)
+    service, to = port.chain(names.SERVICE), f"for {port.text} external destinations"
     if not served.external_local:
-        yield f"{comment(f'masquerade traffic for {port.text} external destinations')} -j KUBE-MARK-MASQ"
+        yield f"{comment(f'masquerade traffic {to}')} -j KUBE-MARK-MASQ"
     else:
         detector = port.options.detector(served.family)
         if detector is not None:
-            yield f"{comment(f'pod traffic for {port.text} external destinations')} {detector.local} -j {service}"
+            yield f"{comment(f'pod traffic {to}')} {detector.local} -j {service}"
         here = "-m addrtype --src-type LOCAL"
-        yield f"{comment(f'masquerade LOCAL traffic for {port.text} external destinations')} {here} -j KUBE-MARK-MASQ"
-        yield f"{comment(f'route LOCAL traffic for {port.text} external destinations')} {here} -j {service}"
+        yield f"{comment(f'masquerade LOCAL traffic {to}')} {here} -j KUBE-MARK-MASQ"
+        yield f"{comment(f'route LOCAL traffic {to}')} {here} -j {service}"
     if served_way(served.external):
         yield f"-j {port.policy_chain(served.external)}"
 
@@ -252,7 +257,8 @@ def balance(port: Port, endpoints: Sequence[Endpoint]) -> Iterator[str]:
 
 
 def probability(index: int, count: int) -> str:
-    """The chance of rule ``index`` of ``count`` among those that got that far; empty for the last, which is certain."""
+    """The chance of rule ``index`` of ``count`` among those that got that far; empty for the last, which is
+    certain."""
     return f"{1 / (count - index):.10f}" if index < count - 1 else ""
 
 
@@ -265,10 +271,12 @@ def balance_comment(port: Port, endpoint: Endpoint) -> str:
 
 
 def endpoint_rules(port: Port, endpoint: Endpoint) -> Iterator[str]:
-    """Rewrites the destination to the endpoint (SEP); an endpoint calling itself is masqueraded, else it would
-    answer itself past the connection tracking."""
+    """Rewrites the destination to the endpoint (SEP); an endpoint calling itself is masqueraded, else it
+    would answer itself past the connection tracking."""
     said = f"{comment(port.text)} " if port.speaking else ""
-    recent = f"-m recent --name {port.endpoint_chain(endpoint)} --set " if port.served.affinity_seconds else ""
+    recent = (
+        f"-m recent --name {port.endpoint_chain(endpoint)} --set " if port.served.affinity_seconds else ""
+    )
     yield f"{said}-s {endpoint.address} -j KUBE-MARK-MASQ"
     yield f"{said}{recent}{port.match} -j DNAT --to-destination {destination(port, endpoint)}"
 

@@ -1,4 +1,5 @@
-"""All Services together: every chain of ours in each table, and the jumps into them (facts of upstream, §1.1, §1.3, §1.8)."""
+"""All Services together: every chain of ours in each table, and the jumps into them (facts of upstream,
+§1.1, §1.3, §1.8)."""
 
 from __future__ import annotations
 
@@ -44,7 +45,10 @@ def jumps(family: int, options: Options) -> tuple[Jump, ...]:
         ("nat", "POSTROUTING", "KUBE-POSTROUTING", "", "kubernetes postrouting rules"),
     ]
     if guards_localhost(family, options):
-        wanted += [("filter", "INPUT", "KUBE-FIREWALL", "", ""), ("filter", "OUTPUT", "KUBE-FIREWALL", "", "")]
+        wanted += [
+            ("filter", "INPUT", "KUBE-FIREWALL", "", ""),
+            ("filter", "OUTPUT", "KUBE-FIREWALL", "", ""),
+        ]
     return tuple(
         Jump(table, chain, " ".join(filter(None, (match, comment(said) if said else "", f"-j {target}"))))
         for table, chain, target, match, said in wanted
@@ -52,18 +56,23 @@ def jumps(family: int, options: Options) -> tuple[Jump, ...]:
 
 
 def guards_localhost(family: int, options: Options) -> bool:
-    """True where node ports are served on 127.0.0.1, which opens loopback to routed packets (CVE-2020-8558)."""
+    """True where node ports are served on 127.0.0.1, which opens loopback to routed packets
+    (CVE-2020-8558)."""
     return family == 4 and options.localhost_node_ports
 
 
 def ruleset(
-    pieces: Iterable[Pieces], family: int, options: Options, node_port_addresses: Sequence[str] | None,
+    pieces: Iterable[Pieces],
+    family: int,
+    options: Options,
+    node_port_addresses: Sequence[str] | None,
 ) -> Ruleset:
     """Every chain of ours with its rules; ``pieces`` in the order in which Services shall stand."""
     every = list(pieces)
     nat: Chains = {
         "KUBE-SERVICES": (
-            *(rule for p in every for rule in p.nat_services), *node_port_tail(family, options, node_port_addresses),
+            *(rule for p in every for rule in p.nat_services),
+            *node_port_tail(family, options, node_port_addresses),
         ),
         "KUBE-NODEPORTS": tuple(rule for p in every for rule in p.nat_node_ports),
         "KUBE-POSTROUTING": postrouting(options),
@@ -104,12 +113,14 @@ def postrouting(options: Options) -> Rules:
 
 
 def forward(options: Options) -> Rules:
-    """Lets Service traffic through a FORWARD policy of DROP; INVALID packets would end connections (#74839)."""
+    """Lets Service traffic through a FORWARD policy of DROP; INVALID packets would end connections
+    (#74839)."""
     invalid = ("-m conntrack --ctstate INVALID -j DROP",) if options.drop_invalid else ()
     return (
         *invalid,
         f"{comment('kubernetes forwarding rules')} -m mark --mark {options.mark}/{options.mark} -j ACCEPT",
-        f"{comment('kubernetes forwarding conntrack rule')} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        f"{comment('kubernetes forwarding conntrack rule')} "
+        "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
     )
 
 
@@ -117,7 +128,9 @@ def node_port_tail(family: int, options: Options, addresses: Sequence[str] | Non
     """The last rules of KUBE-SERVICES: what is addressed to this node itself may be for a node port."""
     said = comment(LAST_RULE)
     if addresses is None:
-        loopback = {6: "! -d ::1/128 ", 4: "" if options.localhost_node_ports else "! -d 127.0.0.0/8 "}[family]
+        loopback = {6: "! -d ::1/128 ", 4: "" if options.localhost_node_ports else "! -d 127.0.0.0/8 "}[
+            family
+        ]
         return (f"{said} -m addrtype --dst-type LOCAL {loopback}-j KUBE-NODEPORTS",)
     return tuple(
         f"{said} -d {address} -j KUBE-NODEPORTS"

@@ -1,8 +1,8 @@
 """Names of chains, byte for byte as kube-proxy makes them (facts of upstream, §1.2).
 
-A name is ``KUBE-<kind>-`` and the first 16 characters of the base32 of a SHA-256 over the Service port's name and
-protocol (and the endpoint, for ``SEP``). Kubernetes up to 1.18 hashed an unnamed port as ``ns/name:``, later ones
-as ``ns/name``; :class:`Style` is that choice.
+A name is ``KUBE-<kind>-`` and the first 16 characters of the base32 of a SHA-256 over the Service port's
+name and protocol (and the endpoint, for ``SEP``). Kubernetes up to 1.18 hashed an unnamed port as
+``ns/name:``, later ones as ``ns/name``; :class:`Style` is that choice.
 """
 
 from __future__ import annotations

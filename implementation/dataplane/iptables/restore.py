@@ -1,4 +1,5 @@
-"""Rulesets as text for iptables-restore: the difference to what was written last, and the reading of what is there."""
+"""Rulesets as text for iptables-restore: the difference to what was written last, and the reading of what
+is there."""
 
 from __future__ import annotations
 
@@ -13,19 +14,24 @@ TABLES = ("filter", "nat", "mangle")
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One input for iptables-restore, empty where nothing has to change; ``written`` counts its rules by table."""
+    """One input for iptables-restore, empty where nothing has to change; ``written`` counts its rules by
+    table."""
 
     text: str
     written: dict[str, int]
 
 
 def difference(
-    old: Ruleset | None, new: Ruleset, *, stale: Sequence[str] = (), jumps: Sequence[Jump] = (),
+    old: Ruleset | None,
+    new: Ruleset,
+    *,
+    stale: Sequence[str] = (),
+    jumps: Sequence[Jump] = (),
 ) -> Change:
     """What makes ``new`` of ``old``; with ``old`` None everything is written.
 
-    A chain line empties exactly that chain, so only chains whose rules differ are written. ``stale`` are further nat
-    chains to remove, ``jumps`` are rules to put in front of built-in chains.
+    A chain line empties exactly that chain, so only chains whose rules differ are written. ``stale`` are
+    further nat chains to remove, ``jumps`` are rules to put in front of built-in chains.
     """
     tables: dict[str, list[str]] = {}
     written: dict[str, int] = {}
@@ -44,7 +50,11 @@ def difference(
 
 
 def _table(
-    table: str, chains: Chains, changed: Sequence[str], gone: Sequence[str], jumps: Sequence[Jump],
+    table: str,
+    chains: Chains,
+    changed: Sequence[str],
+    gone: Sequence[str],
+    jumps: Sequence[Jump],
 ) -> Iterator[str]:
     yield f"*{table}"
     for name in (*changed, *gone):
@@ -62,8 +72,8 @@ def _table(
 def _order(old: Ruleset | None, new: Ruleset) -> tuple[str, ...]:
     """The order in which tables are committed, each of which is one step for packets.
 
-    Refusals (filter) come in before the way to the endpoints (nat) goes, and go after it has come: in between a
-    packet then meets both, and never neither.
+    Refusals (filter) come in before the way to the endpoints (nat) goes, and go after it has come: in
+    between a packet then meets both, and never neither.
     """
     if old is None:
         return TABLES
@@ -104,14 +114,17 @@ def stale_chains(saved: Saved, active: Mapping[str, object]) -> list[str]:
     left = [name for name in nat if name.startswith(OWNED_PREFIXES) and name not in active]
     foreign = {
         target
-        for chain, rules in nat.items() if not chain.startswith("KUBE-")
-        for rule in rules for target in rule.split(" ")[-1:]
+        for chain, rules in nat.items()
+        if not chain.startswith("KUBE-")
+        for rule in rules
+        for target in rule.split(" ")[-1:]
     }
     return [name for name in left if name not in foreign]
 
 
 def removal(saved: Saved, jumps: Sequence[Jump], chains: Mapping[str, Sequence[str]]) -> str:
-    """The input that takes away these jumps and chains, as far as they are there, and all chains of Service ports."""
+    """The input that takes away these jumps and chains, as far as they are there, and all chains of Service
+    ports."""
     lines: list[str] = []
     for table in TABLES:
         there = saved.get(table, {})
@@ -119,6 +132,10 @@ def removal(saved: Saved, jumps: Sequence[Jump], chains: Mapping[str, Sequence[s
         gone = [name for name in chains.get(table, ()) if name in there]
         gone += stale_chains(saved, {}) if table == "nat" else []
         if drops or gone:
-            lines += [f"*{table}", *(f":{name} - [0:0]" for name in gone), *(f"-D {j.chain} {j.rule}" for j in drops)]
+            lines += [
+                f"*{table}",
+                *(f":{name} - [0:0]" for name in gone),
+                *(f"-D {j.chain} {j.rule}" for j in drops),
+            ]
             lines += [*(f"-X {name}" for name in gone), "COMMIT"]
     return "".join(line + "\n" for line in lines)

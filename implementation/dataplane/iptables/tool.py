@@ -11,7 +11,9 @@ from enum import StrEnum
 
 from implementation.dataplane import DataplaneError
 
-RESTORE_SECONDS = 300.0  # 10,000 Services took iptables-nft-restore 84 s (measured); an input is never cut short
+RESTORE_SECONDS = (
+    300.0  # 10,000 Services took iptables-nft-restore 84 s (measured); an input is never cut short
+)
 LIST_SECONDS = 60.0
 _SYSTEM_PATH = "/usr/sbin:/sbin"
 
@@ -66,7 +68,9 @@ class Tool:
 def _program(name: str) -> str:
     path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}")
     if path is None:
-        raise DataplaneError(f"{name} is not on PATH: install the package iptables, or choose another --iptables-variant")
+        raise DataplaneError(
+            f"{name} is not on PATH: install the package iptables, or choose another --iptables-variant"
+        )
     return path
 
 
@@ -90,4 +94,4 @@ def _context(error: str, text: str) -> str:
     if named is None:
         return ""
     lines, at = text.splitlines(), int(named[1]) - 1
-    return "; around that line: " + " | ".join(lines[max(0, at - 3):at + 4])
+    return "; around that line: " + " | ".join(lines[max(0, at - 3) : at + 4])
