@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import json
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import dnslib
 import pytest
@@ -22,80 +19,24 @@ from clusters.client import ApiError, Client, NotFound
 from clusters.controllers.main import run
 from clusters.dns.server import Server
 from clusters.tests.controllers_objects import node
-
-Object = dict[str, Any]
-PODS, SLICES = (
-    "/api/v1/namespaces/default/pods",
-    "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+from clusters.tests.controllers_process import (
+    DEPLOYMENTS,
+    PODS,
+    SERVICES,
+    SETS,
+    SLICES,
+    START,
+    Cable,
+    Control,
+    Object,
+    deployment,
+    kubelet,
+    ready,
+    service,
+    slices_of,
+    start,
+    until,
 )
-SERVICES, DEPLOYMENTS = "/api/v1/namespaces/default/services", "/apis/apps/v1/namespaces/default/deployments"
-_START = "import sys; from {} import main; sys.exit(main(sys.argv[1:]))"
-
-
-def start(module: str, *args: str, fds: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", _START.format(module), *args], pass_fds=fds)
-
-
-class Control:
-    """An API server and the controllers, as processes; ``kubeconfig`` reaches the first."""
-
-    def __init__(self, folder: Path, *, controllers: bool = True) -> None:
-        self.folder, self.kubeconfig = folder, folder / "kubeconfig"
-        (folder / "tokens").write_text(json.dumps({"tok": {"user": "u", "groups": ["system:masters"]}}))
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.api = self.start_api()
-        self.controllers: subprocess.Popen[bytes] | None = None
-        if controllers:
-            self.controllers = start(
-                "clusters.controllers.main", "--kubeconfig", str(self.kubeconfig), "--seed"
-            )
-
-    def start_api(self) -> subprocess.Popen[bytes]:
-        """Start the API server on the one listening socket, and write the kubeconfig for its authority."""
-        ca = self.folder / "ca.crt"
-        ca.unlink(missing_ok=True)
-        number = self.socket.fileno()
-        process = start(
-            "clusters.apiserver.http",
-            "--inherit-fd",
-            str(number),
-            "--token-file",
-            str(self.folder / "tokens"),
-            "--cert-dir",
-            str(self.folder),
-            fds=(number,),
-        )
-        end = time.monotonic() + 20
-        while not ca.exists() or not ca.read_text().endswith("-----\n"):
-            assert process.poll() is None, "the API server ended at its start"
-            assert time.monotonic() < end, "no ca.crt within 20 s"
-            time.sleep(0.01)
-        cluster = {
-            "server": f"https://127.0.0.1:{self.socket.getsockname()[1]}",
-            "certificate-authority-data": base64.b64encode(ca.read_bytes()).decode(),
-        }
-        self.kubeconfig.write_text(
-            json.dumps(
-                {
-                    "current-context": "x",
-                    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-                    "clusters": [{"name": "c", "cluster": cluster}],
-                    "users": [{"name": "u", "user": {"token": "tok"}}],
-                }
-            )
-        )
-        return process
-
-    def close(self) -> None:
-        """End both; the controllers' status must be 0."""
-        status = 0
-        if self.controllers is not None:
-            self.controllers.send_signal(signal.SIGTERM)
-            status = self.controllers.wait(5)
-        self.api.terminate()
-        self.api.wait(5)
-        self.socket.close()
-        assert status == 0
 
 
 @pytest.fixture(scope="module")
@@ -103,35 +44,6 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
     made = Control(tmp_path_factory.mktemp("control"))
     yield made
     made.close()
-
-
-async def kubelet(client: Client) -> None:
-    """Runs every bound pod at once, and lets those asked to go go."""
-    count = 0
-    async for kind, value in client.watch("/api/v1/pods"):
-        for pod in value if kind == "SYNC" else [value]:
-            path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
-            if kind == "DELETED" or not pod["spec"].get("nodeName"):
-                continue
-            with contextlib.suppress(NotFound):
-                if pod["metadata"].get("deletionTimestamp"):
-                    await client.delete(path, grace=0)
-                elif pod["spec"]["containers"][0]["image"] != "sick" and not pod["status"].get("podIP"):
-                    count += 1
-                    ip = f"10.42.{count // 200}.{count % 200 + 2}"
-                    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-                    ready = {"type": "Ready", "status": "True", "lastTransitionTime": stamp}
-                    await client.patch_status(
-                        path,
-                        {
-                            "status": {
-                                "phase": "Running",
-                                "podIP": ip,
-                                "podIPs": [{"ip": ip}],
-                                "conditions": [ready],
-                            }
-                        },
-                    )
 
 
 @pytest.fixture
@@ -143,7 +55,7 @@ async def client(control: Control) -> AsyncIterator[Client]:
                 await opened.create("/api/v1/nodes", node(name))
         running = asyncio.create_task(kubelet(opened))
         yield opened
-        for path in (DEPLOYMENTS, SERVICES, PODS, SLICES):
+        for path in (DEPLOYMENTS, SETS, SERVICES, PODS, SLICES):
             for item in await opened.list(path):
                 with contextlib.suppress(NotFound):
                     if item["metadata"]["name"] != "kubernetes":
@@ -151,54 +63,6 @@ async def client(control: Control) -> AsyncIterator[Client]:
         await until(lambda: opened.list(PODS), lambda pods: not pods)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-
-
-async def until(read: Callable[[], Awaitable[Any]], test: Callable[[Any], Any], seconds: float = 8) -> Any:
-    """Read again until ``test`` of it holds; gives what was read."""
-    end = time.monotonic() + seconds
-    while not test(found := await read()):
-        assert time.monotonic() < end, f"not within {seconds} s; last seen: {found}"
-        await asyncio.sleep(0.005)
-    return found
-
-
-def deployment(name: str = "web", replicas: int = 2, image: str = "one", **spec: Any) -> Object:
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {
-                    "containers": [
-                        {"name": "c", "image": image, "ports": [{"name": "http", "containerPort": 80}]}
-                    ]
-                }
-                | spec,
-            },
-        },
-    }
-
-
-def service(name: str = "web", **spec: Any) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}
-        | spec,
-    }
-
-
-async def slices_of(client: Client, name: str = "web") -> list[Object]:
-    return await client.list(SLICES, label=f"kubernetes.io/service-name={name}")
-
-
-def ready(slices: list[Object]) -> list[str]:
-    return sorted(e["addresses"][0] for s in slices for e in s["endpoints"] or () if e["conditions"]["ready"])
 
 
 async def test_a_deployment_becomes_pods_on_both_nodes_endpoints_and_names(
@@ -281,7 +145,7 @@ async def test_scaling_and_rolling_keep_enough_pods_and_end_with_the_right_ones(
 
     await until(look, lambda images: images == ["two", "two"])
     assert fewest == 2, "a rolling update of two pods may never have fewer than two"
-    sets = await client.list("/apis/apps/v1/namespaces/default/replicasets")
+    sets = await client.list(SETS)
     assert sorted(rs["spec"]["replicas"] for rs in sets) == [0, 2]
     done = await until(
         lambda: client.get(f"{DEPLOYMENTS}/web"),
@@ -341,6 +205,76 @@ async def test_slices_made_by_users_are_left_alone_and_ours_are_repaired(client:
     assert await client.get(f"{SLICES}/by-hand") == made
 
 
+async def test_recreate_never_runs_old_and_new_together(client: Client) -> None:
+    wanted = deployment(replicas=2)
+    wanted["spec"]["strategy"] = {"type": "Recreate"}
+    await client.create(DEPLOYMENTS, wanted)
+    available = {"availableReplicas": 2, "updatedReplicas": 2}
+    await until(lambda: client.get(f"{DEPLOYMENTS}/web"), lambda d: available.items() <= d["status"].items())
+    template = deployment(image="two")["spec"]["template"]
+    await client.patch(f"{DEPLOYMENTS}/web", {"spec": {"template": template}})
+
+    async def images() -> list[str]:
+        found = sorted(pod["spec"]["containers"][0]["image"] for pod in await client.list(PODS))
+        assert len(set(found)) <= 1, "an old and a new pod at the same time"
+        return found
+
+    await until(images, lambda found: found == ["two", "two"])
+
+
+async def test_a_replicaset_name_taken_by_a_stranger_is_avoided(client: Client) -> None:
+    wanted = deployment(replicas=1)
+    await client.create(DEPLOYMENTS, wanted)
+    (rs,) = await until(lambda: client.list(SETS), bool)
+    await client.delete(f"{DEPLOYMENTS}/web")
+    await until(lambda: client.list(SETS), lambda found: not found)
+    stranger = {"metadata": {"name": rs["metadata"]["name"]}, "spec": rs["spec"] | {"replicas": 0}}
+    await client.create(SETS, {"apiVersion": "apps/v1", "kind": "ReplicaSet"} | stranger)
+    await client.create(DEPLOYMENTS, wanted)
+    done = await until(
+        lambda: client.get(f"{DEPLOYMENTS}/web"), lambda d: d["status"].get("availableReplicas") == 1
+    )
+    assert done["status"]["collisionCount"] == 1
+    await client.delete(f"{SETS}/{rs['metadata']['name']}")
+
+
+async def test_strays_are_adopted_surplus_goes_and_orphans_of_a_dead_owner_are_removed(
+    client: Client,
+) -> None:
+    container = {"name": "c", "image": "one"}
+    stray = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "stray", "labels": {"app": "web"}},
+        "spec": {"containers": [container], "nodeName": "n1"},
+    }
+    await client.create(PODS, stray)
+    await until(lambda: client.get(f"{PODS}/stray"), lambda pod: pod["status"].get("podIP"))
+    labels = {"metadata": {"labels": {"app": "web"}}}
+    await client.create(
+        SETS,
+        {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "metadata": {"name": "rs"},
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": labels | {"spec": {"containers": [container]}},
+            },
+        },
+    )
+    pods = await until(lambda: client.list(PODS), lambda pods: len(pods) == 2)
+    owners = {p["metadata"]["name"]: [r["name"] for r in p["metadata"]["ownerReferences"]] for p in pods}
+    assert owners["stray"] == ["rs"]
+    await client.delete(f"{SETS}/rs")
+    await until(lambda: client.list(PODS), lambda pods: not pods)
+    ref = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "uid": "long-gone"}
+    orphan = stray | {"metadata": {"name": "orphan", "ownerReferences": [ref]}}
+    await client.create(PODS, orphan)
+    await until(lambda: client.list(PODS), lambda pods: not pods)
+
+
 async def test_a_hundred_and_fifty_pods_come_up_in_two_slices_and_go(client: Client) -> None:
     await client.create(SERVICES, service())
     began = time.perf_counter()
@@ -393,43 +327,6 @@ async def test_the_dns_process_answers_for_the_api_servers_own_name(client: Clie
     assert await asyncio.to_thread(process.wait, 5) == 0
 
 
-class Cable:
-    """A TCP relay in front of the API server that can be cut and mended."""
-
-    def __init__(self, port: int) -> None:
-        self.target, self.port = port, 0
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Transport] = set()
-
-    async def mend(self) -> None:
-        """Accept connections again, on the same port as before."""
-        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    def cut(self) -> None:
-        """Reset every connection and refuse new ones."""
-        assert self._server is not None
-        self._server.close()
-        for transport in list(self._open):
-            transport.abort()
-
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        beyond, back = await asyncio.open_connection("127.0.0.1", self.target)
-        transports = {writer.transport, back.transport}
-        self._open |= transports  # type: ignore[arg-type]
-        with contextlib.suppress(ConnectionError):
-            await asyncio.gather(self._pump(reader, back), self._pump(beyond, writer))
-        for transport in transports:
-            transport.abort()
-        self._open -= transports  # type: ignore[arg-type]
-
-    @staticmethod
-    async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
-
-
 async def test_controllers_and_dns_catch_up_after_the_api_server_was_out_of_reach(tmp_path: Path) -> None:
     made = await asyncio.to_thread(Control, tmp_path, controllers=False)  # they run here, behind the cable
     cable = Cable(made.socket.getsockname()[1])
@@ -474,7 +371,7 @@ def test_a_missing_kubeconfig_ends_the_controllers_with_status_2(tmp_path: Path)
         [
             sys.executable,
             "-c",
-            _START.format("clusters.controllers.main"),
+            START.format("clusters.controllers.main"),
             "--kubeconfig",
             str(tmp_path / "none"),
         ],

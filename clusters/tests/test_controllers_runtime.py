@@ -1,0 +1,133 @@
+"""The queue below all controllers: each key alone, again after errors, one sentence in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Hashable
+
+import pytest
+
+from clusters.client import ApiError, Conflict
+from clusters.controllers.runtime import Worker
+
+
+async def settle(worker: Worker) -> None:
+    """Wait until nothing runs or waits, at most two seconds."""
+    end = time.monotonic() + 2
+    while worker._running or worker._timers:
+        assert time.monotonic() < end, "the worker is not done within 2 s"
+        await asyncio.sleep(0.001)
+
+
+async def test_a_key_is_worked_on_once_at_a_time_and_once_more_when_added_meanwhile() -> None:
+    running, most, runs, gate = 0, 0, 0, asyncio.Event()
+
+    async def reconcile(_: Hashable) -> None:
+        nonlocal running, most, runs
+        running, runs = running + 1, runs + 1
+        most = max(most, running)
+        await gate.wait()
+        running -= 1
+
+    worker = Worker("w", reconcile)
+    worker.add("a")
+    await asyncio.sleep(0)
+    for _ in range(5):
+        worker.add("a")
+    gate.set()
+    await settle(worker)
+    assert (most, runs) == (1, 2)
+
+
+async def test_different_keys_do_not_wait_for_each_other() -> None:
+    done: list[Hashable] = []
+    gate = asyncio.Event()
+
+    async def reconcile(key: Hashable) -> None:
+        if key == "slow":
+            await gate.wait()
+        done.append(key)
+
+    worker = Worker("w", reconcile)
+    worker.add("slow")
+    worker.add("quick")
+    await asyncio.sleep(0.01)
+    assert done == ["quick"]
+    gate.set()
+    await settle(worker)
+    assert done == ["quick", "slow"]
+
+
+async def test_conflicts_are_tried_again_silently(capfd: pytest.CaptureFixture[str]) -> None:
+    tries = 0
+
+    async def reconcile(_: Hashable) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise Conflict(409, "Conflict", "stale")
+
+    worker = Worker("w", reconcile)
+    worker.add(("d", "a"))
+    await settle(worker)
+    assert tries == 3
+    assert capfd.readouterr().err == ""
+
+
+async def test_a_lasting_error_is_said_once_and_a_bug_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    tries = 0
+
+    async def refused(_: Hashable) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 6:
+            raise ApiError(403, "Forbidden", "not allowed")
+
+    worker = Worker("Deployment", refused)
+    worker.add(("d", "a"))
+    await settle(worker)
+    assert capfd.readouterr().err == "Deployment d/a: not allowed\n"
+
+    async def broken(_: Hashable) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 9:
+            raise KeyError("spec")
+
+    worker = Worker("Deployment", broken)
+    worker.add("a")
+    await settle(worker)
+    assert capfd.readouterr().err == "Deployment a: KeyError: 'spec'\n"
+
+
+async def test_a_key_comes_back_when_it_asked_for_it_and_earlier_when_added() -> None:
+    runs = 0
+
+    async def reconcile(_: Hashable) -> float | None:
+        nonlocal runs
+        runs += 1
+        return {1: 0.01, 2: 60.0}.get(runs)
+
+    worker = Worker("w", reconcile)
+    worker.add("a")
+    await asyncio.sleep(0.05)
+    assert runs == 2
+    worker.add("a")
+    await settle(worker)
+    assert runs == 3
+
+
+async def test_closing_ends_what_runs_and_what_waits() -> None:
+    async def reconcile(key: Hashable) -> float:
+        if key == "b":
+            await asyncio.sleep(60)
+        return 60.0
+
+    worker = Worker("w", reconcile)
+    worker.add("a")
+    worker.add("b")
+    await asyncio.sleep(0.01)
+    await worker.close()
+    assert not worker._running
+    assert not worker._timers
