@@ -1,14 +1,12 @@
-"""The eleven kinds of expectation: what was seen → does it hold. Pure, and they know no requirement.
+"""The kinds of expectation that judge a series of attempts: what was seen → does it hold. Pure.
 
-``every settles shares covers single longest_gap lost`` judge the attempts of a series. One that the prober
-itself failed at (``error``) proves nothing: it makes the check unknown, unless another attempt fails it.
-``equals one_of includes matches`` judge values.
+``every settles shares covers single longest_gap lost``. An attempt that the prober itself failed at
+(``error``) proves nothing: it makes the check unknown, unless another attempt fails it. The kinds that judge
+values are in ``values.py``.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -241,59 +239,10 @@ def lost(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     return _unless_errors(attempts, expected, actual, numbers)
 
 
-def equals(value: Any, params: Mapping[str, Any]) -> str:
-    """Why ``value`` is not exactly ``expected``; empty when it is. 1 and true differ."""
-    expected = _given(params, "expected")
-    return "" if _text(value) == _text(expected) else f"{_text(value)}"
-
-
-def one_of(value: Any, params: Mapping[str, Any]) -> str:
-    """Why ``value`` is none of the list ``expected``; empty when it is one."""
-    expected = _given(params, "expected")
-    if not isinstance(expected, list) or not expected:
-        raise ParameterError("one_of takes a list of values in expected")
-    return "" if _text(value) in {_text(one) for one in expected} else _text(value)
-
-
-def includes(value: Any, params: Mapping[str, Any]) -> str:
-    """Why ``expected`` is not in ``value``: keys of an object (also inside), items of a list, part of a text.
-
-    Empty when it is.
-    """
-    return "" if _part(_given(params, "expected"), value) else _text(value)
-
-
-def matches(value: Any, params: Mapping[str, Any]) -> str:
-    """Why the regular expression ``pattern`` is not found in the text ``value`` (JSON when it is no text)."""
-    pattern = _given(params, "pattern")
-    try:
-        found = re.search(pattern, value if isinstance(value, str) else _text(value))
-    except (re.error, TypeError) as error:
-        raise ParameterError(f"pattern {pattern!r} is no regular expression: {error}") from error
-    return "" if found else _text(value)
-
-
 SERIES: Mapping[str, Judge] = {
     "every": every, "settles": settles, "shares": shares, "covers": covers, "single": single,
     "longest_gap": longest_gap, "lost": lost,
 }
-VALUES: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
-    "equals": equals, "one_of": one_of, "includes": includes, "matches": matches,
-}
-
-
-def judge_value(kind: str, values: Sequence[Any], params: Mapping[str, Any]) -> Check:
-    """Every one of ``values`` (one at least) is as ``kind`` says. Raises ParameterError."""
-    wanted = params.get("pattern", params.get("expected"))
-    words = {"equals": "exactly", "one_of": "one of", "includes": "something with", "matches": "matching"}
-    expected = f"{words[kind]} {_text(wanted)}"
-    for value in values:
-        objection = VALUES[kind](value, params)
-        if objection:
-            return Check(Verdict.FAIL, expected, objection)
-    return Check(Verdict.PASS, expected, _text(values[-1]))
-
-
 def _unless_errors(
     attempts: Sequence[Attempt], expected: str, actual: str, numbers: Mapping[str, Any],
 ) -> Check:
@@ -326,12 +275,13 @@ def _acceptable(params: Mapping[str, Any], default: Expectation | None = None) -
     if default is not None and "acceptable" not in params:
         return default
     try:
-        return from_json(_given(params, "acceptable"))
+        return from_json(given(params, "acceptable"))
     except ExpectationError as error:
         raise ParameterError(str(error)) from error
 
 
-def _given(params: Mapping[str, Any], name: str) -> Any:
+def given(params: Mapping[str, Any], name: str) -> Any:
+    """The parameter ``name``, which must be there; raises ParameterError."""
     if name not in params:
         raise ParameterError(f"the parameter {name} is missing")
     return params[name]
@@ -352,25 +302,10 @@ def _chance(params: Mapping[str, Any], name: str, default: float) -> float:
 
 
 def _names(params: Mapping[str, Any], name: str) -> list[str]:
-    value = _given(params, name)
+    value = given(params, name)
     if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
         raise ParameterError(f"{name} is a list of nonces, not {repr(value)[:80]}")
     return list(dict.fromkeys(value))
-
-
-def _part(expected: Any, value: Any) -> bool:
-    if isinstance(expected, dict) and isinstance(value, dict):
-        return all(key in value and _part(inside, value[key]) for key, inside in expected.items())
-    if isinstance(value, list):
-        wanted = expected if isinstance(expected, list) else [expected]
-        return all(any(_part(one, item) for item in value) for one in wanted)
-    if isinstance(expected, str) and isinstance(value, str):
-        return expected in value
-    return _text(expected) == _text(value)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def _many(count: int, word: str) -> str:

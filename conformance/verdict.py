@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from conformance import evidence, kinds, statistics
+from conformance import evidence, kinds, statistics, values
 from conformance.evidence import Record
 from conformance.kinds import Attempt, Check, ParameterError, Verdict
 
@@ -185,8 +185,8 @@ class _Case:
                 if not attempts:
                     raise ParameterError(f"no attempt was recorded in the series {subject!r}")
                 check = kinds.SERIES[kind](attempts, params)
-            elif kind in kinds.VALUES and "name" in record:
-                check = kinds.judge_value(kind, self._values(subject), params)
+            elif kind in values.VALUES and "name" in record:
+                check = values.judge_value(kind, self._values(subject), params)
             else:
                 raise ParameterError(f"there is no kind {kind!r} for that subject")
         except ParameterError as error:

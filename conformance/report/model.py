@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,8 @@ from conformance.evidence import Record
 from conformance.requirements import ID, locked_ids
 from conformance.verdict import Finding, Judgement, Overall, Verdict, exit_code, judge
 
-_SELECTION = frozenset({"--requirement", "--area", "--profile", "--level"})  # each takes one word
+_SELECTION = frozenset({"--requirement", "--area", "--profile", "--level", "-k"})  # each takes one word
+_NAMES = re.compile(r"[A-Za-z][A-Za-z0-9-]*-(?:[0-9]{2,3}|[0-9]*\*)")  # requirements, as they are asked for
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,16 @@ def rerun_command(facts: Mapping[str, Any], ids: Sequence[str]) -> str:
     command = facts.get("command") or "service-conformance run"
     words = [str(word) for word in command] if isinstance(command, list) else _split(str(command))
     kept: list[str] = []
-    skip = False
+    option = ""  # the option whose value the next word is
     for word in words:
-        if skip or word.partition("=")[0] in _SELECTION:
-            skip = not skip and "=" not in word
-            continue
-        kept.append(word)
-    return shlex.join([*kept, "--requirement", ",".join(ids)])
+        selects = option in _SELECTION or (not option and _NAMES.fullmatch(word))
+        began = word if word.startswith("-") and "=" not in word else ""
+        if not selects and word.partition("=")[0] not in _SELECTION:
+            kept.append(word)
+        option = began if not option else ""
+    if any("pytest" in word for word in words[:3]):
+        return shlex.join([*kept, "-k", " or ".join(ids)])
+    return shlex.join([*kept, *ids])
 
 
 def _split(command: str) -> list[str]:

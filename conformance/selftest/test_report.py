@@ -85,7 +85,7 @@ def test_a_failure_is_seven_lines_in_order_with_the_outcomes_below(report: Repor
 
 def test_the_text_says_how_to_repeat_what_was_not_run_and_what_the_run_was(report: Report) -> None:
     whole = text.render(report)
-    assert ("  service-conformance certify --requirement CLUSTERIP-01,DNS-01,API-01,NODEPORT-02\n") in whole
+    assert ("  service-conformance certify CLUSTERIP-01 DNS-01 API-01 NODEPORT-02\n") in whole
     assert "published requirements (CLUSTERIP 34, DNS 10, BALANCE 11, AFFINITY 17, NODEPORT 20, " in whole
     assert "Declared features: sctp=True" in whole
     assert "command: service-conformance certify --profile core" in whole
@@ -256,20 +256,24 @@ def test_writing_gives_the_three_files(report: Report, tmp_path: Path) -> None:
     [
         (
             "service-conformance run --cluster kind://a",
-            "service-conformance run --cluster kind://a --requirement A-01",
+            "service-conformance run --cluster kind://a DNS-01 LB-01",
         ),
+        ("sc run API-01 'SEED-*' lb-l2-09 --slower 3", "sc run --slower 3 DNS-01 LB-01"),
         (
-            "service-conformance run --requirement DNS-01,LB-01 --slower 3",
-            "service-conformance run --slower 3",
+            ["sc", "certify", "--area=DNS", "--profile", "core", "--out", "a b"],
+            "sc certify --out 'a b' DNS-01 LB-01",
         ),
-        (["sc", "certify", "--area=DNS", "--profile", "core", "--out", "a b"], "sc certify --out 'a b'"),
-        ("sc run --implementation 'my proxy.toml", "sc run --implementation ''\"'\"'my' proxy.toml"),
-        (None, "service-conformance run"),
+        ("sc certify --implementation proxy-12 DNS-01", "sc certify --implementation proxy-12 DNS-01 LB-01"),
+        ("sc run --implementation 'my proxy", "sc run --implementation ''\"'\"'my' proxy DNS-01 LB-01"),
+        (
+            "pytest --cluster 'netns://?seed' -k smoke",
+            "pytest --cluster 'netns://?seed' -k 'DNS-01 or LB-01'",
+        ),
+        (None, "service-conformance run DNS-01 LB-01"),
     ],
 )
-def test_the_command_is_repeated_without_its_own_selection(command: Any, again: str) -> None:
-    made = rerun_command({"command": command}, ["A-01"])
-    assert made == (again if "--requirement" in again else f"{again} --requirement A-01")
+def test_the_command_is_repeated_with_only_those_requirements(command: Any, again: str) -> None:
+    assert rerun_command({"command": command}, ["DNS-01", "LB-01"]) == again
 
 
 def test_a_run_that_names_nobody_is_still_reported() -> None:

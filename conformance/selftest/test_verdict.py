@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance import kinds
+from conformance import kinds, values
 from conformance.evidence import KINDS, EvidenceError, Outcome, Record
 from conformance.selftest.runs import ANSWERED, done, expect, footer, header, probes, run, series, value
 from conformance.verdict import Overall, Verdict, exit_code, judge
@@ -204,7 +204,7 @@ params = st.fixed_dictionaries(
         "alpha": st.sampled_from([1e-6, 0.01]),
     },
 )
-any_kind = st.sampled_from([*kinds.SERIES, *kinds.VALUES, "other"])
+any_kind = st.sampled_from([*kinds.SERIES, *values.VALUES, "other"])
 ids = st.sampled_from(["DNS-01", "LB-01"])
 names = st.sampled_from(["s", "v"])
 middles = st.one_of(

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from conformance.evidence import Outcome, Record
-from conformance.kinds import SERIES, VALUES
+from conformance.kinds import SERIES
 from conformance.selftest.runs import ANSWERED, done, expect, probes, run, series, value
+from conformance.values import VALUES
 from conformance.verdict import Ruling, Verdict, judge
 
 AB: Record = {"backends": ["a", "b"]}
