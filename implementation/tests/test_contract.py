@@ -167,6 +167,26 @@ def test_every_data_plane_keeps_the_contract(life: Any) -> None:
     assert life[2]["changed"] == ["default/dns", "default/inner", "default/local", "default/web"]
 
 
+def many() -> Any:
+    sh("ip link set lo up")
+    services = [service(f"s{n}", f"10.43.1.{n}") for n in range(150)]
+    wanted = desired(*((one, [endpoints_of(one, POD0, POD1)]) for one in services))
+    dataplane = Iptables(OPTIONS)
+    dataplane.apply(wanted)
+    first = kernel_dump()
+    dataplane.apply(desired())
+    return [
+        len(first),
+        all(line.endswith("-> 10.42.0.2:8080,10.42.1.3:8080") for line in first),
+        kernel_dump(),
+    ]
+
+
+@pytest.mark.kernel
+def test_without_roots_rights_many_services_are_written_in_steps() -> None:
+    assert inside(many, as_nobody=True) == [150, True, []]
+
+
 def ipv6() -> Any:
     sh("ip link set lo up")
     both = service(cluster_ips=("10.43.0.5", "fd43::5"), node_port=30080)

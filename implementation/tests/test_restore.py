@@ -140,6 +140,22 @@ def test_a_difference_leads_to_what_writing_everything_would_give(
     assert at_once == stepwise
 
 
+@given(CLUSTERS, CLUSTERS, STYLES, st.integers(1, 9))
+@settings(max_examples=100, deadline=None)
+def test_small_commits_are_right_after_each_and_lead_to_the_same(
+    before: Cluster, after: Cluster, style: Style, most: int
+) -> None:
+    old, new = rules_of(before, style), rules_of(after, style)
+    stepwise: dict[str, dict[str, list[str]]] = {}
+    at_once: dict[str, dict[str, list[str]]] = {}
+    run(restore.difference(None, old).text, stepwise)
+    for commit in restore.difference(old, new, most=most).text.split("COMMIT\n"):
+        run(commit, stepwise)
+    run(restore.difference(None, new).text, at_once)
+
+    assert at_once == stepwise
+
+
 @given(CLUSTERS, STYLES)
 @settings(max_examples=50, deadline=None)
 def test_the_same_again_is_no_difference(cluster: Cluster, style: Style) -> None:

@@ -13,9 +13,10 @@ from implementation.dataplane.iptables import chains, layout, restore
 from implementation.dataplane.iptables.chains import Pieces
 from implementation.dataplane.iptables.layout import Ruleset
 from implementation.dataplane.iptables.options import Options
-from implementation.dataplane.iptables.tool import Tool, Variant
+from implementation.dataplane.iptables.tool import Tool, TooLong, Variant
 from implementation.state.desired import Desired, ServedService, ServiceKey
 
+RULES_A_COMMIT = 250  # a socket of 208 KiB, all that is had without root's rights, took 600 (measured)
 LARGE_CLUSTER = 1000  # endpoints; above, rules of endpoints carry no comment (upstream's bound)
 
 
@@ -94,27 +95,30 @@ class _Family:
         self.tool = tool
         self.options = options
         self.written: Ruleset | None = None
+        self.most = 0  # rules a commit may hold; 0 while nobody said that one was too long
 
     def apply(self, pieces: list[Pieces], addresses: tuple[str, ...] | None) -> Part:
         start = time.monotonic()
         wanted = layout.ruleset(pieces, self.tool.family, self.options, addresses)
         old, self.written = self.written, None  # unknown until the tool has said yes
-        if old is None:
-            saved = restore.read(self.tool.save())
-            change = restore.difference(
-                None,
-                wanted,
-                stale=restore.stale_chains(saved, wanted["nat"]),
-                jumps=restore.missing_jumps(saved, layout.jumps(self.tool.family, self.options)),
-            )
-        else:
-            change = restore.difference(old, wanted)
-        self.tool.restore(change.text)
+        stale, jumps = ([], []) if old is not None else self._left_over(wanted)
+        change = restore.difference(old, wanted, stale=stale, jumps=jumps, most=self.most)
+        try:
+            self.tool.restore(change.text)
+        except TooLong:
+            self.most = RULES_A_COMMIT
+            self.tool.restore(restore.difference(old, wanted, stale=stale, jumps=jumps, most=self.most).text)
         self.written = wanted
         tables = {
             table: (layout.count(chains), change.written.get(table, 0)) for table, chains in wanted.items()
         }
         return Part(self.tool.family, old is None, time.monotonic() - start, tables)
+
+    def _left_over(self, wanted: Ruleset) -> tuple[list[str], list[layout.Jump]]:
+        """What is to be removed and what is missing, by what the kernel holds now."""
+        saved = restore.read(self.tool.save())
+        jumps = layout.jumps(self.tool.family, self.options)
+        return restore.stale_chains(saved, wanted["nat"]), restore.missing_jumps(saved, jumps)
 
     def intact(self) -> bool:
         if self.written is None:

@@ -27,11 +27,13 @@ def difference(
     *,
     stale: Sequence[str] = (),
     jumps: Sequence[Jump] = (),
+    most: int = 0,
 ) -> Change:
     """What makes ``new`` of ``old``; with ``old`` None everything is written.
 
     A chain line empties exactly that chain, so only chains whose rules differ are written. ``stale`` are
-    further nat chains to remove, ``jumps`` are rules to put in front of built-in chains.
+    further nat chains to remove, ``jumps`` are rules to put in front of built-in chains. ``most`` is how
+    many rules one commit may hold (0: any number, each table in one step); see :func:`_steps`.
     """
     tables: dict[str, list[str]] = {}
     written: dict[str, int] = {}
@@ -43,24 +45,53 @@ def difference(
         gone += [name for name in stale if table == "nat" and name not in chains and name not in before]
         mine = [jump for jump in jumps if jump.table == table]
         if changed or gone or mine:
-            tables[table] = list(_table(table, chains, changed, gone, mine))
+            steps = _steps(chains, changed, gone, most)
+            tables[table] = [line for step in steps for line in _table(table, chains, *step)]
+            if mine:
+                tables[table] += [f"*{table}", *(f"-I {jump.chain} {jump.rule}" for jump in mine), "COMMIT"]
             written[table] = sum(len(chains[name]) for name in changed) + len(mine)
     order = [table for table in _order(old, new) if table in tables]
     return Change("".join(line + "\n" for table in order for line in tables[table]), written)
 
 
-def _table(
-    table: str,
-    chains: Chains,
-    changed: Sequence[str],
-    gone: Sequence[str],
-    jumps: Sequence[Jump],
-) -> Iterator[str]:
+def _steps(
+    chains: Chains, changed: Sequence[str], gone: Sequence[str], most: int
+) -> Iterator[tuple[list[str], list[str]]]:
+    """The chains to write and to remove in each commit of one table.
+
+    With a bound, chains that are led to come before those that lead there, and go after them, so the rules
+    are right after every step; only a chain that is above the bound by itself makes a step larger.
+    """
+    if not most:
+        yield list(changed), list(gone)
+        return
+    step: list[str] = []
+    size = 0
+    for name in sorted(changed, key=_depth):
+        if step and size + len(chains[name]) >= most:
+            yield step, []
+            step, size = [], 0
+        step.append(name)
+        size += 1 + len(chains[name])
+    if step:
+        yield step, []
+    order = sorted(gone, key=_depth, reverse=True)
+    for start in range(0, len(order), most):
+        yield [], order[start : start + most]
+
+
+def _depth(chain: str) -> int:
+    """How far from the endpoints a chain stands: what only has lower numbers before it leads nowhere unknown."""
+    order = ("KUBE-MARK-", "KUBE-SEP-", "KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-NODEPORTS")
+    return next((depth for depth, prefix in enumerate(order) if chain.startswith(prefix)), len(order))
+
+
+def _table(table: str, chains: Chains, changed: Sequence[str], gone: Sequence[str]) -> Iterator[str]:
+    if not changed and not gone:
+        return
     yield f"*{table}"
     for name in (*changed, *gone):
         yield f":{name} - [0:0]"
-    for jump in jumps:
-        yield f"-I {jump.chain} {jump.rule}"
     for name in changed:
         for rule in chains[name]:
             yield f"-A {name} {rule}"

@@ -25,6 +25,10 @@ class Variant(StrEnum):
     LEGACY = "legacy"
 
 
+class TooLong(DataplaneError):
+    """One commit was more than the socket takes; without root's rights it cannot be made larger."""
+
+
 class Tool:
     """iptables-save and iptables-restore for one family and variant."""
 
@@ -42,7 +46,8 @@ class Tool:
         argv = [self._restore, "-w", "5", "-W", "100000", "--noflush", "--counters"]
         done = _run(argv, RESTORE_SECONDS, text)
         if done.returncode != 0:
-            raise DataplaneError(f"{_last_line(argv, done)}{_context(done.stderr, text)}")
+            problem = f"{_last_line(argv, done)}{_context(done.stderr, text)}"
+            raise TooLong(problem) if "Message too long" in done.stderr else DataplaneError(problem)
 
     def save(self) -> str:
         """All tables as iptables-save prints them."""
