@@ -72,7 +72,7 @@ def every(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     bad = [one for one in sent if not acceptable.accepts(one.outcome)]
     bound = statistics.upper_bound(len(bad), len(sent))
     numbers = {"n": len(sent), "violations": len(bad), "bound95": bound}
-    expected = f"each of {_many(len(sent), 'attempt')} {acceptable.sentence()}"
+    expected = f"each of {many(len(sent), 'attempt')} {acceptable.sentence()}"
     if bad:
         ended = (
             one.outcome.kind if one.outcome.kind != "answered" else acceptable.objection(one.outcome)
@@ -102,7 +102,7 @@ def settles(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     numbers: dict[str, Any] = {"n": len(sent)}
     if start == len(sent) and sent:
         last = sent[-1]
-        said = (f"never: {acceptable.objection(last.outcome)} at the last of {_many(len(sent), 'attempt')}, "
+        said = (f"never: {acceptable.objection(last.outcome)} at the last of {many(len(sent), 'attempt')}, "
                 f"{last.outcome.at - since:.3f} s on")
         return Check(Verdict.FAIL, expected, said, last, numbers)
     if not sent:
@@ -154,7 +154,7 @@ def covers(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     A backend unseen by chance fails with at most ``alpha``; fewer attempts than that takes are unknown.
     """
     backends, alpha = _names(params, "backends"), _chance(params, "alpha", statistics.ALPHA)
-    expected = f"every one of {_many(len(backends), 'backend')} answers, and nobody else"
+    expected = f"every one of {many(len(backends), 'backend')} answers, and nobody else"
     stray = _stray(attempts, backends, expected)
     if stray:
         return stray
@@ -162,7 +162,7 @@ def covers(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     unseen = sorted(set(backends) - {one.outcome.by for one in sent})
     seen = len(backends) - len(unseen)
     numbers = {"n": len(sent), "backends_seen": seen}
-    actual = f"{seen} of {len(backends)} backends answered {_many(len(sent), 'attempt')}"
+    actual = f"{seen} of {len(backends)} backends answered {many(len(sent), 'attempt')}"
     if unseen:
         enough = statistics.cover_size(len(backends), alpha)
         verdict = Verdict.FAIL if len(sent) >= enough else Verdict.UNKNOWN
@@ -175,7 +175,7 @@ def single(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     """One backend answers all attempts (two at least), one of ``backends`` where these are given."""
     backends = _names(params, "backends") if "backends" in params else None
     sent = _sent(attempts)
-    expected = f"one and the same backend answers {_many(len(sent), 'attempt')}"
+    expected = f"one and the same backend answers {many(len(sent), 'attempt')}"
     stray = _stray(attempts, backends, expected)
     if stray:
         return stray
@@ -251,7 +251,7 @@ def _unless_errors(
     if not errors:
         return Check(Verdict.PASS, expected, actual, None, numbers)
     detail = errors[0].outcome.detail or "it did not say why"
-    said = f"the prober itself failed at {len(errors)} of {_many(len(attempts), 'attempt')}: {detail}"
+    said = f"the prober itself failed at {len(errors)} of {many(len(attempts), 'attempt')}: {detail}"
     return Check(Verdict.UNKNOWN, expected, said, errors[0], numbers)
 
 
@@ -308,5 +308,6 @@ def _names(params: Mapping[str, Any], name: str) -> list[str]:
     return list(dict.fromkeys(value))
 
 
-def _many(count: int, word: str) -> str:
+def many(count: int, word: str) -> str:
+    """``count`` and ``word``, in the plural unless it is one."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Any
 
 from conformance import evidence, kinds, statistics, values
@@ -231,16 +232,17 @@ class _Case:
         at = decided.outcome.at if decided else one.record["at"]
         where = f"{decided.origin} → {decided.target} ({decided.protocol})" if decided else one.subject
         return Finding(
-            f"{self.id} {self.sentence}", self._done(at), f"{one.record['says']}: {one.check.expected}",
+            f"{self.id} {self.sentence}", self._done(at, one), f"{one.record['says']}: {one.check.expected}",
             one.check.actual, where, _when(self.header["started"], at), self._next_step(decided),
             _last(one.attempts, decided),
         )
 
-    def _done(self, at: float) -> str:
-        """The steps and faults until ``at``, the last three."""
+    def _done(self, at: float, one: _Expectation) -> str:
+        """The steps and faults until ``at``, the last three; or else what was sent."""
         told = sorted(self._of("step") + self._of("fault"), key=lambda record: (record["at"], record["text"]))
-        before = [record["text"] for record in told if record["at"] <= at] or [r["text"] for r in told[:1]]
-        return "; then ".join(before[-3:]) or "nothing that was recorded"
+        before = [record for record in told if record["at"] <= at] or told[:1]
+        sent = f"sent {kinds.many(len(one.attempts), 'attempt')}" if one.attempts else f"asked for {one.subject}"
+        return "; then ".join(record["text"] for record in before[-3:]) or sent
 
     def _next_step(self, decided: Attempt | None) -> str:
         """What to look at, by how the deciding attempt ended, and where it was stored."""
@@ -253,10 +255,9 @@ class _Case:
             "closed": "see the backend's log: the connection was opened and nothing was said",
             "answered": "see which rule sends there: the outcomes below say who answered",
         }.get(kind, "compare what came with what was expected; the value is in the evidence")
-        files = sorted({record["file"] for record in self._of("snapshot")})
-        more = " …" if len(files) > 4 else ""
-        stored = f"; stored on failure: {', '.join(files[:4])}{more}" if files else ""
-        return f"{look}{stored}"
+        files = {record["file"] for record in self._of("snapshot")}
+        folders = ", ".join(sorted({str(PurePosixPath(file).parent) for file in files}))
+        return f"{look}; stored on failure: {kinds.many(len(files), 'file')} in {folders}" if files else look
 
 
 def _last(attempts: Sequence[Attempt], decided: Attempt | None) -> tuple[str, ...]:

@@ -58,8 +58,7 @@ def _case(row: Row) -> ElementTree.Element:
     told = ElementTree.SubElement(case, name, message=_clean(message))
     if name != "skipped":
         told.set("type", row.verdict.value)
-    blocks = ["\n".join(text.failure(finding)) for finding in row.findings]
-    told.text = _clean("\n\n".join(blocks) or row.reason)
+    told.text = _clean("\n".join(text.failures(row)) or row.reason)
     return case
 
 

@@ -52,6 +52,15 @@ def failure(finding: Finding) -> list[str]:
     return [_one_line(told) for told in [*said, *(f"  {'':<{_LABEL}}  {one}" for one in finding.last)]]
 
 
+def failures(row: Row) -> list[str]:
+    """The first failure of a requirement in full, each other one on a line: what came, and where."""
+    if not row.findings:
+        return []
+    first, *others = row.findings
+    also = [f"  {'also':<{_LABEL}}  {one.actual}  [{one.where}; expected: {one.expected}]" for one in others]
+    return failure(first) + [_one_line(told) for told in also]
+
+
 def headline(report: Report) -> str:
     """The verdict in one line: what, of whom, where, and how many."""
     name = " ".join(str(report.implementation.get(key, "")) for key in ("name", "version")).strip()
@@ -67,11 +76,9 @@ def _lines(report: Report, colours: bool) -> Iterator[str]:
     yield f"({_SENTENCES[report.overall]}; exit status {report.exit_code}.{cut})"
     yield ""
     yield from (line(row, colours=colours) for row in report.rows)
-    failed = report.of(Verdict.FAIL)
-    for row in failed:
-        for finding in row.findings:
-            yield ""
-            yield from failure(finding)
+    for row in report.of(Verdict.FAIL):
+        yield ""
+        yield from failures(row)
     if report.rerun():
         yield ""
         yield "Only what is not green again:"
@@ -95,7 +102,7 @@ def _about(report: Report) -> Iterator[str]:
 def _pairs(values: Any) -> str:
     if not isinstance(values, Mapping):
         return str(values)
-    return ", ".join(f"{key}={value}" for key, value in values.items())
+    return ", ".join(f"{key}={value}" for key, value in values.items() if value not in ("", [], None))
 
 
 def _one_line(said: str) -> str:

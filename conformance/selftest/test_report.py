@@ -83,6 +83,22 @@ def test_a_failure_is_seven_lines_in_order_with_the_outcomes_below(report: Repor
     assert lines[start + 9].endswith("no answer (timed out) after 0.0 ms")
 
 
+def test_of_several_failures_of_one_requirement_the_first_is_told_in_full() -> None:
+    seen = [probes(series("timeout"), series="x"), probes(series("refused"), series="y", origin="pod-b")]
+    wanted = [
+        expect("every", ANSWERED, series="x"),
+        expect("every", ANSWERED, series="y", says="B is answered"),
+    ]
+    made = build(run(*seen, *wanted, done()))
+    lines = text.failures(made.rows[0])
+    assert sum(line.startswith("  requirement") for line in lines) == 1
+    assert lines[-1].startswith("  also         refused after 0.0 ms; 1 of 1")
+    assert "[pod-b → 10.43.0.10:53 (tcp); expected: B is answered: each of 1 attempt answered]" in lines[-1]
+    assert lines[-1] in text.render(made)
+    assert lines[-1] in junit.render(made).replace("&gt;", ">")
+    assert len(document(made)["requirements"][0]["findings"]) == 2
+
+
 def test_the_text_says_how_to_repeat_what_was_not_run_and_what_the_run_was(report: Report) -> None:
     whole = text.render(report)
     assert ("  service-conformance certify CLUSTERIP-01 DNS-01 API-01 NODEPORT-02\n") in whole

@@ -120,7 +120,7 @@ def test_a_failure_says_seven_things_in_order_and_the_outcomes_until_the_one_tha
     assert finding.actual == "refused after 0.0 ms; 2 of 17 not acceptable: 1 × refused, 1 × timeout"
     assert finding.where == "pod-a → 10.43.0.10:53 (tcp)"
     assert finding.when == "1.400 s into the run (2026-01-01T00:00:01.400+00:00)"
-    assert "stored on failure: DNS-01/n-nft.txt" in finding.next_step
+    assert "stored on failure: 1 file in DNS-01" in finding.next_step
     assert len(finding.last) == 10
     assert "refused" in finding.last[-1]
     assert "0.500 s" in finding.last[0]
@@ -145,7 +145,7 @@ def test_a_failed_value_says_what_came() -> None:
     )
     assert finding.expected == 'It is so: something with {"code": 422}'
     assert finding.actual == '{"code": 201}'
-    assert finding.done == "nothing that was recorded"
+    assert finding.done == "asked for v"
     assert finding.last == ()
 
 
