@@ -13,8 +13,6 @@ Errors (every one is an ``ApiError``)::
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import random
 import ssl
 import time
@@ -25,7 +23,8 @@ from typing import Any, Literal, Self
 
 import aiohttp
 import msgspec
-import yaml
+
+from clusters.credentials import read_kubeconfig
 
 Object = dict[str, Any]
 Objects = list[Object]
@@ -74,10 +73,6 @@ class Unreachable(ApiError):
         super().__init__(0, "Unreachable", message)
 
 
-class KubeconfigError(ValueError):
-    """A kubeconfig file that cannot be used; the sentence names the file and the field."""
-
-
 def error_of(status: int, body: bytes) -> ApiError:
     """The typed error for an answer with ``status`` >= 400; ``body`` is a Status object, or anything."""
     reason, message = "", ""
@@ -94,16 +89,6 @@ def error_of(status: int, body: bytes) -> ApiError:
     else:
         kind = {404: NotFound, 410: Expired}.get(status, ApiError)
     return kind(status, reason, message)
-
-
-def _entry(config: Mapping[str, Any], table: str, name: str, path: Path) -> Mapping[str, Any]:
-    """The body of the entry ``name`` in one of a kubeconfig's three tables."""
-    for entry in config.get(table) or ():
-        if isinstance(entry, dict) and entry.get("name") == name:
-            body = entry.get(table[:-1])
-            if isinstance(body, dict):
-                return body
-    raise KubeconfigError(f"{path}: no entry {name!r} under {table!r}; the current context names it")
 
 
 class Client:
@@ -128,31 +113,8 @@ class Client:
 
         Raises KubeconfigError, naming file and field, when it cannot be used.
         """
-        path = Path(path)
-        try:
-            config = yaml.safe_load(path.read_text())
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise KubeconfigError(f"{path}: cannot be read as a kubeconfig: {error}") from error
-        if not isinstance(config, dict):
-            raise KubeconfigError(f"{path}: a kubeconfig is a YAML mapping; this one holds none")
-        context = _entry(config, "contexts", str(config.get("current-context") or ""), path)
-        cluster = _entry(config, "clusters", str(context.get("cluster") or ""), path)
-        user = _entry(config, "users", str(context.get("user") or ""), path) if context.get("user") else {}
-        server = cluster.get("server")
-        if not isinstance(server, str) or "://" not in server:
-            raise KubeconfigError(f"{path}: field cluster.server must be a URL; found {server!r}")
-        try:
-            ca = None
-            if data := cluster.get("certificate-authority-data"):
-                ca = base64.b64decode(data, validate=True).decode()
-            elif file := cluster.get("certificate-authority"):
-                ca = (path.parent / str(file)).read_text()
-            token = user.get("token")
-            if token is None and (file := user.get("tokenFile")):
-                token = (path.parent / str(file)).read_text().strip()
-        except (OSError, binascii.Error, UnicodeDecodeError, TypeError) as error:
-            raise KubeconfigError(f"{path}: its authority or token cannot be read: {error}") from error
-        return cls(server, ca=ca, token=token, timeout=timeout)
+        found = read_kubeconfig(Path(path))
+        return cls(found.server, ca=found.ca, token=found.token, timeout=timeout)
 
     async def __aenter__(self) -> Self:
         tls: ssl.SSLContext | bool = True
@@ -266,14 +228,13 @@ class Client:
             try:
                 if not version:
                     items, version = await self._list(path, label, field)
-                    wait, told = _FIRST_WAIT, False
                     yield "SYNC", items
                 async for kind, item in self._stream(path, label, field, version):
                     version = item.get("metadata", {}).get("resourceVersion") or version
                     wait, told = _FIRST_WAIT, False
                     if kind != "BOOKMARK":
                         yield kind, item
-                if time.monotonic() - began > 1.0:  # a watch that ran its time; one cut at once must not spin
+                if time.monotonic() - began > 1.0:  # it ran its time; one ended at once must not spin
                     continue
             except Expired:
                 version = ""

@@ -7,12 +7,13 @@ import asyncio
 import signal
 from collections.abc import Sequence
 
-from clusters.client import Client, KubeconfigError
+from clusters.client import Client
 from clusters.controllers.placement import Garbage, Nodes, Scheduler
 from clusters.controllers.runtime import say
 from clusters.controllers.services import Services
 from clusters.controllers.workloads import Workloads
 from clusters.controllers.world import World
+from clusters.credentials import KubeconfigError
 
 
 async def run(client: Client, *, seed: bool = False) -> None:

@@ -139,8 +139,9 @@ class Zone:
                 found = _weighted([rest for name, rest in self._ports(service, place, base)
                                    if name == (port, proto)]) or None
             case [host]:
-                found = [row for endpoint in self.directory.endpoints(place) if hostname(endpoint) == host
-                         for row in _addresses(endpoint["addresses"])] or None
+                ips = [ip for endpoint in self.directory.endpoints(place)
+                       if hostname(endpoint) == host for ip in endpoint["addresses"]]
+                found = list(_addresses(ips)) or None
         return found
 
     def _whole(self, service: Object, place: Place, base: str) -> Rows:

@@ -16,7 +16,8 @@ from typing import cast
 
 from aiohttp import web
 
-from clusters.client import ApiError, Client, KubeconfigError
+from clusters.client import ApiError, Client
+from clusters.credentials import KubeconfigError
 from clusters.dns.directory import Directory
 from clusters.dns.records import Zone
 from clusters.dns.wire import respond

@@ -20,11 +20,11 @@ from clusters.client import (
     Client,
     Conflict,
     Expired,
-    KubeconfigError,
     NotFound,
     Unreachable,
     error_of,
 )
+from clusters.credentials import KubeconfigError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
