@@ -163,22 +163,22 @@ async def run(
         for fd in theirs:
             os.close(fd)
     feeding = loop.run_in_executor(None, _feed, mine[0], stdin)
-    reading = [asyncio.create_task(_read_all(fd)) for fd in mine[1:]]
+    texts = bytearray(), bytearray()
+    reading = [asyncio.create_task(_read_all(fd, text)) for fd, text in zip(mine[1:], texts, strict=True)]
     late = ""
     try:
         async with asyncio.timeout(timeout):
             status = await process.wait()
-            texts = [await task for task in reading]  # what it left running may still hold the pipes
+            await asyncio.wait(reading)  # what it left running may still hold the pipes
     except TimeoutError:
         status, late = 124, f"\n{' '.join(program.argv)}: no end within {timeout:g} s"
         with suppress(ClusterError):
             process.kill(9, everything=True)
             await process.wait()
-        texts = [task.result() if task.done() else b"" for task in reading]
     finally:
         for task in reading:
             task.cancel()
-        await feeding
+        await asyncio.gather(feeding, *reading, return_exceptions=True)
     return status, texts[0].decode(errors="replace"), texts[1].decode(errors="replace") + late
 
 
@@ -187,14 +187,16 @@ def _feed(fd: int, data: bytes) -> None:
         pipe.write(data)
 
 
-async def _read_all(fd: int) -> bytes:
+async def _read_all(fd: int, into: bytearray) -> None:
+    """Read a pipe to its end; what was read until then is in ``into`` when this is cancelled."""
     reader = asyncio.StreamReader()
     pipe = os.fdopen(fd, "rb", buffering=0)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), pipe,
     )
     try:
-        return await reader.read()
+        while part := await reader.read(65536):
+            into += part
     finally:
         transport.close()
 

@@ -47,10 +47,13 @@ class Options:
 
 def parse(url: str) -> Options:
     """The options in a ``netns://`` URL; ClusterError says which part is wrong and what is allowed."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ClusterError(f"{url}: not a URL ({error}); write {_FORMS}") from error
     nodes, seed, counted = 3, False, False
     if parts.netloc:
-        found = re.fullmatch(r"(\d+)-nodes?", parts.netloc)
+        found = re.fullmatch(r"([0-9]{1,4})-nodes?", parts.netloc)
         if not found:
             raise ClusterError(f"{url}: {parts.netloc!r} is not a size such as 3-nodes; write {_FORMS}")
         nodes, counted = int(found[1]), True
@@ -63,7 +66,7 @@ def parse(url: str) -> Options:
             if _flag(url, name, value):
                 raise ClusterError(f"{url}: the embedded cluster is IPv4 only so far; leave out dual")
         elif name == "nodes":
-            if not value.isascii() or not value.isdigit():
+            if not re.fullmatch(r"[0-9]{1,4}", value):
                 raise ClusterError(f"{url}: nodes={value} is not a whole number; write nodes=3, for example")
             if counted and int(value) != nodes:
                 raise ClusterError(f"{url}: the number of nodes is given twice; keep one of them")

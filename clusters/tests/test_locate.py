@@ -1,0 +1,67 @@
+"""URLs of clusters: what is understood, and what each mistake is answered."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clusters.base import ClusterError
+from clusters.locate import locate
+from clusters.netns import plan
+
+
+@pytest.mark.parametrize(
+    ("url", "nodes", "seed"),
+    [
+        ("netns://", 3, False), ("netns://?seed", 3, True), ("netns://2-nodes", 2, False),
+        ("netns://1-node?seed=true", 1, True), ("netns:///?nodes=5&seed=false", 5, False),
+        ("netns://4-nodes?nodes=4&dual=false", 4, False),
+    ],
+)
+def test_options_of_the_embedded_cluster(url: str, nodes: int, seed: bool) -> None:
+    assert plan.parse(url) == plan.Options(nodes, seed)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("netns://three", "'three' is not a size such as 3-nodes"),
+        ("netns://?sed", "unknown option 'sed'; the options are seed, dual and nodes=N"),
+        ("netns://?seed=maybe", "seed=maybe; write seed alone"),
+        ("netns://?nodes=two", "nodes=two is not a whole number"),
+        ("netns://?nodes=-1", "nodes=-1 is not a whole number"),
+        ("netns://2-nodes?nodes=3", "given twice"),
+        ("netns://0-nodes", "between 1 and 20 are possible"),
+        ("netns://21-nodes", "between 1 and 20 are possible"),
+        ("netns://3-nodes/more", "nothing may stand after the size"),
+        ("netns://?dual", "IPv4 only so far; leave out dual"),
+        ("kind://mine", "kind:// is not built yet; this version has netns://"),
+        ("k3s+ssh://pi@host", r"k3s\+ssh:// is not built yet"),
+        ("docker://x", "unknown scheme docker://; this version has netns://"),
+        ("nonsense", "'nonsense' is not a cluster URL; write netns://"),
+        ("", "is not a cluster URL"),
+    ],
+)
+async def test_a_url_that_cannot_be_used_is_explained(url: str, words: str) -> None:
+    with pytest.raises(ClusterError, match=words):
+        await locate(url)
+
+
+@given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126), max_size=40))
+def test_any_text_gives_options_or_a_sentence(rest: str) -> None:
+    try:
+        options = plan.parse("netns://" + rest)
+    except ClusterError:
+        return
+    assert 1 <= options.nodes <= plan.MOST_NODES
+
+
+def test_nodes_have_the_posts_names_and_addresses_of_their_own() -> None:
+    nodes = plan.node_plans(plan.MOST_NODES)
+    assert [(n.name, n.address, n.pod_cidr, n.gateway) for n in nodes[:2]] == [
+        ("k3s-master-rpi001", "192.168.2.114", "10.42.0.0/24", "10.42.0.1"),
+        ("k3s-worker-rpi002", "192.168.2.115", "10.42.1.0/24", "10.42.1.1"),
+    ]
+    assert len({n.address for n in nodes} | {n.name for n in nodes}) == 2 * plan.MOST_NODES
+    assert max(int(n.address.rpartition(".")[2]) for n in nodes) < 200, "below the load balancer's pool"

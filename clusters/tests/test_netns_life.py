@@ -1,0 +1,154 @@
+"""The embedded cluster's beginning and end: side by side, killed, interrupted, not permitted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from clusters.base import ClusterError
+from clusters.locate import locate
+from clusters.netns.cluster import NetnsCluster
+from clusters.netns.conversation import ask
+
+pytestmark = pytest.mark.kernel
+_ROOT = Path(__file__).resolve().parents[2]
+_JUDGE = """
+import asyncio, sys
+from clusters.locate import locate
+async def main():
+    cluster = await locate("netns://2-nodes")
+    try:
+        print(cluster.run, cluster.machine_pid, flush=True)
+        await asyncio.sleep(60)
+    finally:
+        await cluster.close()
+asyncio.run(main())
+"""
+
+
+def _of_run(run: str) -> list[int]:
+    """The processes that carry the run's id in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if f"SERVICE_CONFORMANCE_RUN={run}".encode() in words:
+                found.append(int(entry.name))
+    return found
+
+
+def _host() -> tuple[str, ...]:
+    """Links, addresses, routes and rules of the namespace the tests run in."""
+    asked = (["ip", "-o", "link"], ["ip", "-o", "addr"], ["ip", "route"], ["nft", "list", "ruleset"])
+    return tuple(subprocess.run(argv, capture_output=True, text=True, check=False).stdout for argv in asked)
+
+
+def _judge(**more: str) -> tuple[subprocess.Popen[str], str, int]:
+    """A judge of its own in another process; gives it, its run and its machine's process."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _JUDGE], stdout=subprocess.PIPE, text=True, cwd="/",
+        env={**os.environ, "PYTHONPATH": str(_ROOT), **more},
+    )
+    assert process.stdout is not None
+    run, pid = process.stdout.readline().split()
+    assert len(_of_run(run)) > 5
+    return process, run, int(pid)
+
+
+def _until_empty(run: str, seconds: float) -> float:
+    began = time.monotonic()
+    while _of_run(run):
+        assert time.monotonic() - began < seconds, f"still there: {_of_run(run)}"
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def test_nothing_is_left_when_the_judge_is_killed(tmp_path: Path) -> None:
+    before = _host()
+    process, run, _pid = _judge(XDG_RUNTIME_DIR=str(tmp_path))
+    process.kill()
+    process.wait()
+    _until_empty(run, 2)
+    assert _host() == before
+    left = list(tmp_path.iterdir())
+    assert len(left) == 1, "the folder of the killed run"
+    process, run, _pid = _judge(XDG_RUNTIME_DIR=str(tmp_path))
+    assert left[0] not in tmp_path.iterdir(), "the next start sweeps it"
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    process.wait(5)
+    assert time.monotonic() - began < 2, "Ctrl-C ends within two seconds"
+    _until_empty(run, 0.5)
+    assert list(tmp_path.iterdir()) == []
+    assert _host() == before
+
+
+def test_nothing_is_left_when_the_machine_is_killed() -> None:
+    before = _host()
+    process, run, pid = _judge()
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 2
+    while set(_of_run(run)) - {process.pid}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.wait(5)
+    assert _host() == before
+
+
+async def test_two_clusters_stand_side_by_side_and_know_nothing_of_each_other() -> None:
+    one, two = await asyncio.gather(locate("netns://1-node"), locate("netns://2-nodes"))
+    assert isinstance(one, NetnsCluster)
+    assert isinstance(two, NetnsCluster)
+    try:
+        assert [len(await cluster.nodes()) for cluster in (one, two)] == [1, 2]
+        assert one.kubeconfig != two.kubeconfig
+        await one.run_on("outside", ["ip", "link", "add", "only-here", "type", "bridge"], timeout=5)
+        status, _out, _error = await two.run_on("outside", ["ip", "link", "show", "only-here"], timeout=5)
+        assert status != 0
+        mode = one.kubeconfig.parent.stat().st_mode & 0o777
+        assert mode == 0o700
+    finally:
+        await asyncio.gather(one.close(), two.close())
+    assert _of_run(one.run) == _of_run(two.run) == []
+    with pytest.raises(ClusterError, match="closed"):
+        one.pod("default", "x", 1)
+
+
+async def test_a_command_that_leaves_something_behind_and_unknown_questions() -> None:
+    cluster = await locate("netns://1-node")
+    assert isinstance(cluster, NetnsCluster)
+    try:
+        argv = ["sh", "-c", "echo so far; sleep 60 &"]
+        status, output, _error = await cluster.run_on("k3s-master-rpi001", argv, timeout=0.3)
+        assert (status, output) == (124, "so far\n"), "who still holds the outputs is waited for, in bounds"
+        answer, _fd = await ask(cluster.kubeconfig.parent / "control", {"op": "hello"}, timeout=5)
+        assert set(answer["hosts"]) >= {"control-plane", "k3s-master-rpi001", "outside", "router"}
+        with pytest.raises(ClusterError, match="unknown question 'dance'"):
+            await ask(cluster.kubeconfig.parent / "control", {"op": "dance"}, timeout=5)
+    finally:
+        await cluster.close()
+
+
+def test_where_user_namespaces_are_switched_off_the_sentence_names_the_setting() -> None:
+    inside = (
+        "echo 0 > /proc/sys/user/max_user_namespaces; exec "
+        f"{sys.executable} -c 'import asyncio; from clusters.locate import locate; "
+        "asyncio.run(locate(\"netns://\"))'"
+    )
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "sh", "-c", inside],
+        capture_output=True, text=True, timeout=20, check=False,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )
+    assert "user namespaces are not permitted here: user.max_user_namespaces is 0" in done.stderr
