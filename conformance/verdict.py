@@ -241,7 +241,8 @@ class _Case:
         """The steps and faults until ``at``, the last three; or else what was sent."""
         told = sorted(self._of("step") + self._of("fault"), key=lambda record: (record["at"], record["text"]))
         before = [record for record in told if record["at"] <= at] or told[:1]
-        sent = f"sent {kinds.many(len(one.attempts), 'attempt')}" if one.attempts else f"asked for {one.subject}"
+        sent = f"sent {kinds.many(len(one.attempts), 'attempt')} of {one.subject}"
+        sent = sent if one.attempts else f"asked for {one.subject}"
         return "; then ".join(record["text"] for record in before[-3:]) or sent
 
     def _next_step(self, decided: Attempt | None) -> str:
