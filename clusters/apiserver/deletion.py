@@ -251,13 +251,9 @@ class Deleter:
         namespaces = find("", "v1", "namespaces")
         if namespaces is None or self.store.get(namespaces, ("", name)) is None:
             return
-        for kind in RESOURCES:
-            if (
-                kind.namespaced
-                and not kind.stored_as
-                and next(self.store.select(kind, name), None) is not None
-            ):
-                return
+        kinds = (kind for kind in RESOURCES if kind.namespaced and not kind.stored_as)
+        if any(self.store.holds_any(kind, name) for kind in kinds):
+            return
         self._terminating.discard(name)
         self.store.remove(namespaces, ("", name))
 

@@ -16,7 +16,14 @@ from clusters.apiserver import discovery, routes
 from clusters.apiserver.operations import Operations
 from clusters.apiserver.parameters import flag, response
 from clusters.apiserver.registry import Registry
-from clusters.apiserver.status import Refused, internal, method_not_allowed, path_not_found, unauthorized
+from clusters.apiserver.status import (
+    Refused,
+    bad_request,
+    internal,
+    method_not_allowed,
+    path_not_found,
+    unauthorized,
+)
 from clusters.apiserver.watch import Hub
 from clusters.apiserver.watching import Watching
 
@@ -47,6 +54,10 @@ class Api:
         except web.HTTPRequestEntityTooLarge:
             words = f"Request entity too large: limit is {BODY_LIMIT}"
             return response(Refused(413, "RequestEntityTooLarge", words).body(), 413)
+        except RecursionError:
+            return response(
+                bad_request("the body is nested too deeply to be an object of Kubernetes").body(), 400
+            )
         except (ConnectionError, TimeoutError):
             raise
         except Exception as error:

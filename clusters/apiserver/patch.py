@@ -59,7 +59,7 @@ def _strategic_map(target: Any, patch: Any, schema: dict[str, Any]) -> Any:
         return {name: value for name, value in patch.items() if name != "$patch"}
     if directive == "delete":
         return {}
-    if directive not in {None, "merge"}:
+    if directive not in (None, "merge"):
         raise bad_request(f"Unknown patch type: {directive}")
     result = dict(target) if isinstance(target, dict) else {}
     _retain_keys(result, patch)
@@ -165,7 +165,7 @@ def _does_not_apply(why: str) -> Refused:
 
 def _apply_operation(root: Any, operation: dict[str, Any]) -> Any:
     kind, path = operation.get("op"), _pointer(operation.get("path"))
-    if kind in {"add", "replace", "test"} and "value" not in operation:
+    if kind in ("add", "replace", "test") and "value" not in operation:
         raise _does_not_apply(f"{kind} operation does not have a value")
     if kind == "test":
         if _get(root, path) != operation["value"]:
@@ -173,9 +173,9 @@ def _apply_operation(root: Any, operation: dict[str, Any]) -> Any:
         return root
     if kind == "remove":
         return _change(root, path, "remove", None)
-    if kind in {"add", "replace"}:
+    if kind in ("add", "replace"):
         return _change(root, path, kind, copy.deepcopy(operation["value"]))
-    if kind in {"move", "copy"}:
+    if kind in ("move", "copy"):
         origin = _pointer(operation.get("from"))
         value = copy.deepcopy(_get(root, origin))
         if kind == "move":

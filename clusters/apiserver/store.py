@@ -5,7 +5,7 @@ Objects handed in are kept and handed out as they are: whoever wants to change o
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,22 +91,22 @@ class Log:
 class _Table:
     def __init__(self, history: int) -> None:
         self.entries: dict[Key, Entry] = {}
+        self.keys: list[Key] = []  # always sorted: a list walks it, a write finds its place by halving
+        self.in_namespace: dict[str, int] = {}
         self.log = Log(history)
-        self._sorted: list[Key] | None = None
-
-    def keys(self) -> list[Key]:
-        if self._sorted is None:
-            self._sorted = sorted(self.entries)
-        return self._sorted
 
     def put(self, key: Key, entry: Entry) -> None:
         if key not in self.entries:
-            self._sorted = None
+            insort(self.keys, key)
+            self.in_namespace[key[0]] = self.in_namespace.get(key[0], 0) + 1
         self.entries[key] = entry
 
     def remove(self, key: Key) -> None:
         del self.entries[key]
-        self._sorted = None
+        del self.keys[bisect_left(self.keys, key)]
+        self.in_namespace[key[0]] -= 1
+        if not self.in_namespace[key[0]]:
+            del self.in_namespace[key[0]]
 
 
 class Store:
@@ -129,7 +129,7 @@ class Store:
     ) -> Iterator[tuple[Key, Entry]]:
         """The entries of a kind in order of namespace and name; only those after a key, when one is given."""
         table = self._tables[resource]
-        keys = table.keys()
+        keys = table.keys
         low = bisect_left(keys, (namespace, "")) if namespace else 0
         high = bisect_right(keys, (namespace, _LAST)) if namespace else len(keys)
         if after is not None:
@@ -150,9 +150,9 @@ class Store:
         kept = [(key, entry) for key, entry in entries.items() if entry is not None]
         return sorted(kept, key=lambda item: item[0])
 
-    def count(self, resource: Resource) -> int:
-        """How many objects of a kind there are."""
-        return len(self._tables[resource].entries)
+    def holds_any(self, resource: Resource, namespace: str) -> bool:
+        """True when the namespace has an object of the kind."""
+        return namespace in self._tables[resource].in_namespace
 
     def put(self, resource: Resource, key: Key, obj: Object) -> Entry:
         """Stores an object under the next version, written into its metadata; the change goes to the log."""
