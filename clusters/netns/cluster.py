@@ -16,6 +16,7 @@ from clusters.base import ClusterError, Command, Implementation, Node, Workload
 from clusters.netns import conversation, launch, plan, runfolder
 
 _ASK = 10.0  # seconds for an answer that needs no waiting; patience
+_LISTEN = 20.0  # seconds for a placed program to listen; patience
 _PROVIDE = 30.0  # seconds on top of the longest ready-seconds
 _DOWN = 1.0  # seconds for a machine to end by itself before it is killed
 
@@ -129,11 +130,15 @@ class NetnsCluster:
     async def place_outside(
         self, place: str, name: str, files: Mapping[str, bytes], argv: Sequence[str], port: int,
     ) -> Workload:
-        """Run ``argv`` in a folder with ``files`` at ``outside`` or ``behind-router``."""
+        """Run ``argv`` in a folder with ``files`` at ``outside`` or ``behind-router``.
+
+        Gives the workload once its control port listens; ClusterError with its last lines when it does not.
+        """
         if place not in self.places:
             raise ClusterError(f"there is no place {place!r}; the places are {', '.join(self.places)}")
         coded = {file: base64.b64encode(data).decode() for file, data in files.items()}
-        await self._ask({"op": "place", "place": place, "name": name, "files": coded, "argv": list(argv)})
+        await self._ask({"op": "place", "place": place, "name": name, "files": coded,
+                         "argv": list(argv), "port": port}, _LISTEN)
         return NetnsWorkload(self._control, name, place, place, port)
 
     def address_of(self, place: str) -> tuple[str, ...]:

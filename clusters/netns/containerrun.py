@@ -53,7 +53,7 @@ class ContainerRun:
         self._life = asyncio.create_task(self._live(self._program(maps), probe))
 
     async def end(self, grace: float) -> None:
-        """SIGTERM, at most ``grace`` seconds of patience, then SIGKILL to everything left in the pod."""
+        """SIGTERM, at most ``grace`` seconds of patience, then SIGKILL to all that is left of it."""
         self._ending = True
         process = self.process
         if process is not None and not process.ended.done() and process.host.alive:
@@ -67,9 +67,8 @@ class ContainerRun:
             except ClusterError:
                 pass  # the host died meanwhile, and the program with it
         if process is not None and process.host.alive:
-            inode = 0 if self.pod.on_host else os.fstat(self.pod.network).st_ino
             try:
-                process.kill(signal.SIGKILL, everything=True, network=inode)
+                process.kill(signal.SIGKILL, everything=True)
                 await process.wait()
             except ClusterError:
                 pass
@@ -85,7 +84,10 @@ class ContainerRun:
         policy = self.pod.pod["spec"].get("restartPolicy") or "Always"
         backoff = 0.0
         while not self._ending:
-            status = await self._once(program, probe)
+            try:
+                status = await self._once(program, probe)
+            except ClusterError:
+                return  # the host is dead: nobody is left to say anything about its pods
             state = self.state
             state.ready, state.exit_status, state.finished_at = False, status, now()
             self.pod.report()
@@ -192,12 +194,11 @@ class ContainerRun:
         if self.image.kubeconfig:
             files["/run/kubeconfig"] = (rooms.folder / "internal" / "coredns").read_text()
         binds, scratch = self._volumes(maps)
-        keep = tuple(path for path in rooms.config["pythonpath"].split(":") if path)
         return Program(
             argv=() if python else words, python=python, args=words if python else (),
             env=self._environment, cwd=self.spec.get("workingDir") or "/", log=str(self.log),
             hostname="" if pod.on_host else podspec.hostname(pod.pod), net=True,
-            root=Root(files, binds, scratch, keep),
+            root=Root(files, binds, scratch, tuple(rooms.config["keep"])),
         )
 
     def _volumes(self, maps: Maps) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:

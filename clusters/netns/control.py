@@ -12,13 +12,14 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
-from clusters.netns import plan
+from clusters.netns import plan, probing
 from clusters.netns.hosts import Process, connect, run
 from clusters.netns.images import Image, program_of
 from clusters.netns.program import Program
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _LONGEST_LINE = 64 * 1024 * 1024
+_LISTENING = 10.0  # seconds for a placed program to listen; patience
 _LOG_BYTES = 1 << 20  # of each log in a snapshot: its end
 Object = dict[str, Any]
 
@@ -115,7 +117,21 @@ class Control:
             env=self._rooms.environment(), log=str(self._rooms.folder / "logs" / f"placed-{_plain(name)}"),
         ))
         await process.started
+        if port := int(question.get("port") or 0):
+            await self._listening(process, host.network, port, f"{name} at {place}")
         return {}
+
+    async def _listening(self, process: Process, network: int, port: int, who: str) -> None:
+        """Wait until a placed program listens; ClusterError with its last lines when it does not."""
+        end = time.monotonic() + _LISTENING
+        while not await probing.tcp_answers(network, "127.0.0.1", port, 1.0):
+            log = last_lines(self._rooms.folder / "logs" / f"placed-{who.partition(' ')[0]}")
+            if process.ended.done():
+                raise ClusterError(f"{who} ended with status {process.ended.result()} before it listened on "
+                                   f"port {port}; its last lines say why", log=log)
+            if time.monotonic() > end:
+                raise ClusterError(f"{who} does not listen on port {port} after {_LISTENING:g} s", log=log)
+            await asyncio.sleep(0.005)
 
     async def _provide(self, question: Object) -> Object:
         await self._provided.start(question["implementation"])

@@ -30,11 +30,9 @@ class Process:
         """Its exit status, when it has ended (minus the number of the signal that killed it)."""
         return await asyncio.shield(self.ended)
 
-    def kill(self, number: int, *, everything: bool = False, network: int = 0) -> None:
-        """Send a signal; with ``everything`` to its whole session, and all in the network of this inode."""
-        self.host.order({
-            "op": "kill", "id": self.number, "signal": number, "all": everything, "network": network,
-        })
+    def kill(self, number: int, *, everything: bool = False) -> None:
+        """Send a signal; with ``everything`` to all processes of its group."""
+        self.host.order({"op": "kill", "id": self.number, "signal": number, "all": everything})
 
 
 class Host:
@@ -86,9 +84,9 @@ class Host:
         self._preloaded.append(done)
         await done
 
-    def socket(self, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        """An unconnected, non-blocking IPv4 socket that belongs to this host's network."""
-        return socket_in(self.network, kind)
+    def clear(self, network: int) -> None:
+        """SIGKILL to everything on this host that is in the network namespace of the descriptor."""
+        self.order({"op": "clear", "network": os.fstat(network).st_ino})
 
     def _hear(self) -> None:
         """One report of the init, or its end."""

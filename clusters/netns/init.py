@@ -1,8 +1,8 @@
 """The init of one host: process 1 of its own PID namespace, and the fork server of all that runs there.
 
-It takes orders from the machine over one socket (``spawn``, ``kill``, ``preload``) and reports every end.
-It has one thread and no event loop, so that a fork is always safe. When it is killed, the kernel ends
-everything on the host: that is what a power cut looks like.
+It takes orders from the machine over one socket (``spawn``, ``kill``, ``clear``, ``preload``) and reports
+every end. It has one thread and no event loop, so that a fork is always safe. When it is killed, the kernel
+ends everything on the host: that is what a power cut looks like.
 """
 
 from __future__ import annotations
@@ -86,6 +86,10 @@ class Init:
             self._spawn(message, fds)
         elif message["op"] == "kill":
             self._kill(message)
+        elif message["op"] == "clear":
+            for pid in _in_network(message["network"]):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         elif message["op"] == "preload":
             for name in message["names"]:
                 preload(name)
@@ -102,7 +106,7 @@ class Init:
         self._tell({"event": "started", "id": message["id"], "pid": pid})
 
     def _kill(self, message: wire.Message) -> None:
-        """Signal one program; with ``all`` its whole session and everything in its network namespace."""
+        """Signal one program; with ``all`` its whole process group."""
         for pid, number in list(self._running.items()):
             if number == message["id"]:
                 with suppress(ProcessLookupError):
@@ -110,10 +114,6 @@ class Init:
                 if message.get("all"):
                     with suppress(ProcessLookupError, PermissionError):
                         os.killpg(pid, message["signal"])
-        if inode := message.get("network"):
-            for pid in _in_network(inode):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, message["signal"])
 
     def _tell(self, event: wire.Message) -> None:
         try:

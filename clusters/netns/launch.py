@@ -124,6 +124,7 @@ class Machine:
         return {
             "run": self.folder.run, "run_folder": str(self.folder.path), "nodes": options.nodes,
             "seed": options.seed, "preload": list(preload), "asked": asked, "ready_fd": says,
+            "keep": _program_folders(),
             "listener_fd": listener.fileno(), "listener_port": listener.getsockname()[1],
             "fds": [says, listener.fileno()], "pythonpath": os.pathsep.join(_import_folders()),
         }
@@ -159,6 +160,12 @@ def _import_folders() -> list[str]:
     known = [here] + [str(Path(entry).resolve()) for entry in sys.path if entry and Path(entry).is_dir()]
     standard = str(Path(os.__file__).resolve().parent)
     return [path for path in dict.fromkeys(known) if not (path + "/").startswith(standard + "/")]
+
+
+def _program_folders() -> list[str]:
+    """What must be visible in a pod for Python to go on importing: its own home and the import folders."""
+    homes = (str(Path(place).resolve()) for place in (sys.prefix, sys.base_prefix))
+    return list(dict.fromkeys([*homes, *_import_folders()]))
 
 
 async def _first_line(fd: int) -> bytes:

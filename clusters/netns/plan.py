@@ -51,31 +51,40 @@ def parse(url: str) -> Options:
         parts = urlsplit(url)
     except ValueError as error:
         raise ClusterError(f"{url}: not a URL ({error}); write {_FORMS}") from error
-    nodes, seed, counted = 3, False, False
-    if parts.netloc:
-        found = re.fullmatch(r"([0-9]{1,4})-nodes?", parts.netloc)
-        if not found:
-            raise ClusterError(f"{url}: {parts.netloc!r} is not a size such as 3-nodes; write {_FORMS}")
-        nodes, counted = int(found[1]), True
+    sizes = _size(url, parts.netloc)
     if parts.path not in ("", "/") or parts.fragment:
         raise ClusterError(f"{url}: nothing may stand after the size but ?options; write {_FORMS}")
+    seed = False
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name == "seed":
-            seed = _flag(url, name, value)
-        elif name == "dual":
-            if _flag(url, name, value):
-                raise ClusterError(f"{url}: the embedded cluster is IPv4 only so far; leave out dual")
-        elif name == "nodes":
-            if not re.fullmatch(r"[0-9]{1,4}", value):
-                raise ClusterError(f"{url}: nodes={value} is not a whole number; write nodes=3, for example")
-            if counted and int(value) != nodes:
-                raise ClusterError(f"{url}: the number of nodes is given twice; keep one of them")
-            nodes, counted = int(value), True
-        else:
+        if name == "nodes":
+            sizes.append(_count(url, value))
+        elif name not in ("seed", "dual"):
             raise ClusterError(f"{url}: unknown option {name!r}; the options are seed, dual and nodes=N")
+        elif _flag(url, name, value):
+            if name == "dual":
+                raise ClusterError(f"{url}: the embedded cluster is IPv4 only so far; leave out dual")
+            seed = True
+    if len(set(sizes)) > 1:
+        raise ClusterError(f"{url}: the number of nodes is given twice; keep one of them")
+    nodes = sizes[0] if sizes else 3
     if not 1 <= nodes <= MOST_NODES:
         raise ClusterError(f"{url}: {nodes} nodes; between 1 and {MOST_NODES} are possible")
     return Options(nodes, seed)
+
+
+def _size(url: str, text: str) -> list[int]:
+    """The size that stands where a host stands in other URLs, if one does."""
+    if not text:
+        return []
+    if found := re.fullmatch(r"([0-9]{1,4})-nodes?", text):
+        return [int(found[1])]
+    raise ClusterError(f"{url}: {text!r} is not a size such as 3-nodes; write {_FORMS}")
+
+
+def _count(url: str, text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}", text):
+        raise ClusterError(f"{url}: nodes={text} is not a whole number; write nodes=3, for example")
+    return int(text)
 
 
 def _flag(url: str, name: str, value: str) -> bool:

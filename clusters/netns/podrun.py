@@ -131,6 +131,8 @@ class PodRun:
         """Give back the pod's network and files."""
         if self.network >= 0:
             if not self.on_host:
+                with suppress(ClusterError):
+                    self.host.clear(self.network)  # what the containers' programs left running
                 with suppress(OSError):
                     topology.unplug_pod(self.kubelet.rooms.network, self.node, self.address)
             os.close(self.network)
