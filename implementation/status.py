@@ -1,6 +1,7 @@
 """The only writer of the API: status and annotations of Services, Events, one Secret.
 
-Everything is a small patch or a new object, so nothing another party wrote is carried back from an old copy.
+Everything is a small patch or a new object, so nothing another party wrote is carried back from an old
+copy.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Which address a Service gets: MetalLB's allocation, lowest address first. Pure; state is rebuilt from the
 API.
 
-Two services may hold one address only when both carry the same sharing key, have the same backend key and use
-different ports. The backend key is empty with externalTrafficPolicy Cluster and the selector with Local.
+Two services may hold one address only when both carry the same sharing key, have the same backend key and
+use different ports. The backend key is empty with externalTrafficPolicy Cluster and the selector with
+Local.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """The process that announces: heartbeats and ARP, and nothing else in it, least of all Kubernetes objects.
 
 So no list of a thousand Services and no garbage collection stands between a heartbeat and its answer. What
-to announce
-comes as JSON lines through a pipe; what became of it goes back the same way. When the pipe closes, the
-process hands
-its addresses over and ends.
+to announce comes as JSON lines through a pipe; what became of it goes back the same way. When the pipe
+closes, the process hands its addresses over and ends.
 """
 
 from __future__ import annotations

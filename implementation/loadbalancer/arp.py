@@ -1,8 +1,8 @@
 """ARP frames (RFC 826) and announcements (RFC 5227), as bytes. Pure; the parser is total.
 
 An announcement goes out as a request and as a reply, for some clients heed only one of them; the reply's
-target MAC
-is the sender's own, which Linux takes even within the second in which it otherwise holds on to an entry.
+target MAC is the sender's own, which Linux takes even within the second in which it otherwise holds on to
+an entry.
 """
 
 from __future__ import annotations

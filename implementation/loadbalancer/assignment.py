@@ -1,15 +1,11 @@
 """What must become of one Service: its addresses, its annotation, the events. Pure.
 
 Whose status is it? An address was put there by somebody else, and is left alone together with everything
-else of
-the service, when *all* of these hold: no address of the status lies in one of our pools, the service lacks
-our
-annotation ``metallb.io/ip-allocated-from-pool``, this controller has not given it an address, and the user
-has not
-asked for one of our pools or addresses by a metallb annotation. (MetalLB itself would take such a service
-over; k3s'
-Traefik keeps the node's address it had.) A host name in the status is somebody else's under the same
-conditions.
+else of the service, when *all* of these hold: no address of the status lies in one of our pools, the
+service lacks our annotation ``metallb.io/ip-allocated-from-pool``, this controller has not given it an
+address, and the user has not asked for one of our pools or addresses by a metallb annotation. (MetalLB
+itself would take such a service over; k3s' Traefik keeps the node's address it had.) A host name in the
+status is somebody else's under the same conditions.
 """
 
 from __future__ import annotations
@@ -147,8 +143,8 @@ def _kept(
     addresses.
     """
     held = allocator.held(service.key)
-    # Another controller may have written over the status: what we gave stands, or two would drive the address
-    # about.
+    # Another controller may have written over the status: what we gave stands, or two would drive the
+    # address about.
     overwritten = service.foreign_hostname or not all(allocator.owns(address) for address in service.ingress)
     current = held if held and overwritten else service.ingress or held
     have = {family(address) for address in current}

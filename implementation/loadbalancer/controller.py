@@ -1,4 +1,5 @@
-"""The controller: follows Services and the configuration, and writes who has which address into their status.
+"""The controller: follows Services and the configuration, and writes who has which address into their
+status.
 
 The status is the only store: after a restart the same addresses are read back from it, those that have one
 first.

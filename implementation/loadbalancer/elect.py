@@ -1,10 +1,8 @@
 """Who announces an address: the candidates, and their order. Pure.
 
 The order is MetalLB's: rendezvous hashing by SHA-256 over ``node#address``, where the address is the first
-one of
-the service as text. So with the same nodes and addresses the same node announces as under MetalLB, and the
-loss of
-a node moves only the addresses it had.
+one of the service as text. So with the same nodes and addresses the same node announces as under MetalLB,
+and the loss of a node moves only the addresses it had.
 """
 
 from __future__ import annotations
@@ -37,8 +35,7 @@ def candidates(
     """Nodes that may announce a service: nobody without a usable endpoint or without an advertisement.
 
     With externalTrafficPolicy Local only nodes with a usable endpoint, as others would drop the traffic.
-    Not-ready
-    and cordoned nodes stay: whether a node can announce is seen by heartbeats, not by the API.
+    Not-ready and cordoned nodes stay: whether a node can announce is seen by heartbeats, not by the API.
     """
     usable = {endpoint.node for endpoint in endpoints if endpoint.usable}
     if not usable or not adverts:

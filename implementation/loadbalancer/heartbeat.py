@@ -2,12 +2,10 @@
 is total.
 
 A message is signed (HMAC-SHA256). It names its sender, the sender's incarnation (a number drawn at its
-start), and
-the receiver's incarnation as the sender knows it. A message counts as a sign of life only when it names
-*our* present
-incarnation, comes from no earlier incarnation of the sender, and has a higher sequence than all before it.
-So bytes
-recorded earlier prove nothing: neither to a speaker that remembers them nor to one that has just started.
+start), and the receiver's incarnation as the sender knows it. A message counts as a sign of life only when
+it names *our* present incarnation, comes from no earlier incarnation of the sender, and its sequence was
+not there before. So bytes recorded earlier prove nothing: neither to a speaker that remembers them nor to
+one that has just started.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ import hmac
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 
@@ -31,6 +30,8 @@ _CLAIM = struct.Struct("!16sI")
 _AGE = struct.Struct("!I")
 _SIGNATURE = 32
 _LONGEST_NAME = 253
+_WINDOW_SIZE = 64  # sequences by which a datagram may be late
+_WINDOW = (1 << _WINDOW_SIZE) - 1
 
 
 class HeartbeatError(ValueError):
@@ -148,7 +149,12 @@ def _packed(address: str) -> bytes:
 
 def part_of(address: str, parts: int) -> int:
     """The part of a beat in which the claim of this address stands; the same on every node."""
-    return sha256(address.encode()).digest()[0] % parts
+    return _first_byte(address) % parts
+
+
+@lru_cache(maxsize=65536)
+def _first_byte(address: str) -> int:
+    return sha256(address.encode()).digest()[0]
 
 
 class Trust:
@@ -156,7 +162,8 @@ class Trust:
 
     def __init__(self) -> None:
         self.incarnation = 0  # the peer's present one; 0 until the first message that names ours
-        self._sequence = 0
+        self._highest = 0
+        self._seen = 0  # bit n: sequence highest - n was taken
         self._past: set[int] = set()
 
     def fresh(self, message: Message, ours: int) -> bool:
@@ -166,9 +173,21 @@ class Trust:
         if message.incarnation != self.incarnation:
             if self.incarnation:
                 self._past.add(self.incarnation)
-            self.incarnation, self._sequence = message.incarnation, message.sequence
+            self.incarnation, self._highest, self._seen = message.incarnation, message.sequence, 1
             return True
-        if message.sequence <= self._sequence:
+        return self._first_time(message.sequence)
+
+    def _first_time(self, sequence: int) -> bool:
+        """Whether this sequence was not taken before; datagrams may overtake each other within a small
+        window.
+        """
+        if sequence > self._highest:
+            ahead = sequence - self._highest
+            self._seen = (self._seen << ahead | 1) & _WINDOW if ahead < _WINDOW_SIZE else 1
+            self._highest = sequence
+            return True
+        behind = self._highest - sequence
+        if behind >= _WINDOW_SIZE or self._seen >> behind & 1:
             return False
-        self._sequence = message.sequence
+        self._seen |= 1 << behind
         return True

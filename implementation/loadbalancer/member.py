@@ -6,6 +6,7 @@ The same object runs under a simulated clock in the tests and under the real one
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from implementation.loadbalancer.heartbeat import (
     part_of,
 )
 from implementation.loadbalancer.membership import Ask, Membership, Pace, Peer, Probe, State
-from implementation.loadbalancer.takeover import Act, Takeover, Vip
+from implementation.loadbalancer.takeover import Act, Repeat, Takeover, Vip
 
 REPLY_GAP = 0.010  # seconds between answers to a peer that does not know our incarnation yet
 FRAMES_AGE = 0.110  # how old a count of frames must be to tell that the link has gone quiet
@@ -71,6 +72,9 @@ class Member:
         self._left_by: float | None = None
         self._frames: deque[tuple[float, int]] = deque(maxlen=8)
         self._out: list[Action] = []
+        self._look = True  # something changed: look at every address again
+        self._look_at = now
+        self._repeat_at = math.inf  # when to announce our addresses anew
         self.refused = 0  # datagrams not believed
 
     @property
@@ -95,6 +99,7 @@ class Member:
         self._members.configure(desired.peers)
         self._trust = {name: self._trust.get(name, Trust()) for name in desired.peers}
         self._out += self._takeover.configure(desired.vips, now)
+        self._look = True
         if new_peers:
             self._next_beat = now  # say hello at once
 
@@ -115,11 +120,19 @@ class Member:
             self._introduce(message, now)
             return
         peer = self._members.peers[message.sender]
+        if message.leaving and not peer.alive:
+            return  # it has said farewell already
+        before = (peer.claims, peer.ready, peer.leaving, peer.alive)
         if known != message.incarnation:
             peer.forget()  # it has started anew and knows nothing of what it claimed before
         if self._members.heard(peer.name, now) or known != message.incarnation:
             self._send_beat(peer, trust.incarnation)
+            # While it was away it may have answered for our addresses; but first hear all claims, then
+            # insist.
+            self._repeat_at = now + 2 * self._pace.interval
         self._take(peer, message, now)
+        if (peer.claims, peer.ready, peer.leaving, peer.alive) != before:
+            self._look = True
 
     def _introduce(self, message: Message, now: float) -> None:
         """Answer a peer that does not know our incarnation, so that its next message can be believed."""
@@ -131,7 +144,7 @@ class Member:
     def _take(self, peer: Peer, message: Message, now: float) -> None:
         if message.kind is Kind.BEAT:
             peer.ready, peer.leaving = message.ready, message.leaving
-            peer.take_claims(message.part, message.parts, message.claims)
+            peer.take_claims(message.part, message.parts, message.claims, message.sequence)
             if message.leaving and not peer.claims and not message.ready:
                 self._members.gone(peer.name)
         elif message.kind is Kind.ASK:
@@ -151,7 +164,7 @@ class Member:
         if up == self._link:
             return
         self._link = up
-        self._takeover.active = False
+        self._look, self._takeover.active = True, False
         self._out += self._takeover.drop_all(now)
         self._listen_until = now + self._pace.listen
         self._next_beat = now
@@ -163,7 +176,7 @@ class Member:
         self._members.forgive(seconds, now)
         self._next_beat = min(self._next_beat, now)
         if seconds >= self._pace.interval * self._pace.process * 0.9:
-            self._takeover.active = False
+            self._look, self._takeover.active = True, False
             self._out += self._takeover.drop_all(now)
             self._listen_until = now + self._pace.listen
 
@@ -171,7 +184,7 @@ class Member:
         """Begin to end: serve on until successors have claimed."""
         if self._left_by is None:
             self._left_by = now + self._pace.handover
-            self._takeover.leaving = True
+            self._look = self._takeover.leaving = True
             self._next_beat = now
 
     def left(self, now: float) -> bool:
@@ -187,21 +200,28 @@ class Member:
     def tick(self, now: float, frames: int = 0) -> None:
         """Do what time demands. ``frames`` is the number of frames the interface has received so far."""
         if not self._takeover.active and self._link and now >= self._listen_until:
-            self._takeover.active = True
-        before = self._takeover.claims
+            self._look = self._takeover.active = True
         if not self._desired.keys:
             self._out += self._takeover.static()
             return
         if self._link:
-            asks, _ = self._members.tick(now)
+            asks, died = self._members.tick(now)
+            self._look = self._look or bool(died)
             for one in asks:
                 if isinstance(one, Ask):
                     self._send(self._members.peers[one.peer], Kind.ASK, subject=one.subject)
                 else:
                     self._out.append(one)
-        self._out += self._takeover.tick(self._members.peers, now, cut_off=self._cut_off(now, frames))
-        if self._takeover.claims != before:
-            self._next_beat = now  # a change is told at once, not at the next beat
+        if self._look or now >= self._look_at:
+            acts = self._takeover.tick(self._members.peers, now, cut_off=self._cut_off(now, frames))
+            self._out += acts
+            due = self._takeover.due(self._members.peers, now)
+            self._look, self._look_at = bool(acts), math.inf if due is None else due
+            if acts:
+                self._next_beat = now  # a change is told at once, not at the next beat
+        if now >= self._repeat_at:
+            self._repeat_at = math.inf
+            self._out += [Repeat(address) for address in self.claims]
         if now >= self._next_beat:
             self._frames.append((now, frames))
             self._beat_all()
@@ -210,18 +230,19 @@ class Member:
 
     def wake(self, now: float) -> float:
         """When :meth:`tick` must be called next at the latest."""
-        times = [self._next_beat, now + self._pace.interval]
+        times = [self._next_beat, self._repeat_at, now + self._pace.interval]
         if not self._takeover.active and self._link:
             times.append(self._listen_until)
-        for due in (self._members.due(), self._takeover.due(self._members.peers, now)):
-            if due is not None and self._link:
-                times.append(due)
+        due = self._members.due()
+        if self._link:
+            times += [self._look_at, due if due is not None else math.inf]
         return max(now, min(times))
 
     def _cut_off(self, now: float, frames: int) -> bool:
-        """Whether everybody is gone and the interface has received nothing since: then it is likely us."""
-        if self._members.any_alive() or not any(p.state is State.DEAD for p in self._members.peers.values()):
-            return False
+        """Whether the interface has received nothing at all for longer than a beat: then it is likely us.
+
+        One living peer alone would have been heard in that time.
+        """
         earlier = [count for at, count in self._frames if now - at >= FRAMES_AGE]
         return bool(earlier) and earlier[-1] == frames
 

@@ -2,12 +2,10 @@
 in.
 
 A peer silent for three intervals is *suspected*. Then, within 20 ms, its node is asked by ARP (a kernel
-answers even
-when every process is dead or stopped) and other speakers are asked whether they still hear it. Nobody hears
-it and
-the node is silent: it is dead, act now. The node answers: only its speaker is gone, traffic still flows
-through it,
-so there is time to wait ten intervals and to ask all. Somebody hears it: the trouble lies between it and us.
+answers even when every process is dead or stopped) and other speakers are asked whether they still hear it.
+Nobody hears it and the node is silent: it is dead, act now. The node answers: only its speaker is gone,
+traffic still flows through it, so there is time to wait ten intervals and to ask all. Somebody hears it:
+the trouble lies between it and us.
 """
 
 from __future__ import annotations
@@ -16,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 
 import msgspec
+
+from implementation.loadbalancer.heartbeat import part_of
 
 ASKED = 3  # peers asked at first, as SWIM's indirect probes
 
@@ -68,13 +68,13 @@ class Peer:
         self.ready = False
         self.leaving = False
         self.claims: dict[str, int] = {}
-        self._parts: dict[int, dict[str, int]] = {}
-        self._count = 1
+        self._told_at: dict[tuple[int, int], int] = {}
         # the round of questions that runs, if any
         self.round: float | None = None
         self.next_round = 0.0
         self.probed = 0
         self.node_answered = False
+        self.unanswered = False  # the last round brought no answer of anybody
         self.asked: tuple[str, ...] = ()
         self.told: dict[str, float] = {}
 
@@ -83,16 +83,22 @@ class Peer:
         """Whether it is believed to live; a suspect is, until it is proven otherwise."""
         return self.state in (State.ALIVE, State.SUSPECT)
 
-    def take_claims(self, part: int, parts: int, claims: Iterable[tuple[str, int]]) -> None:
-        """Take one part of its claims; the parts of an older division are dropped."""
-        if parts != self._count:
-            self._parts, self._count = {}, parts
-        self._parts[part] = dict(claims)
-        self.claims = {address: term for some in self._parts.values() for address, term in some.items()}
+    def take_claims(
+        self, part: int, parts: int, claims: Iterable[tuple[str, int]], sequence: int = 0,
+    ) -> None:
+        """Take one part of its claims: of the addresses that belong into this part it has exactly these.
+
+        What was overtaken by a newer telling of the same part is dropped.
+        """
+        if sequence < self._told_at.get((part, parts), 0):
+            return
+        self._told_at[part, parts] = sequence
+        kept = {a: term for a, term in self.claims.items() if parts > 1 and part_of(a, parts) != part}
+        self.claims = {**kept, **dict(claims)}
 
     def forget(self) -> None:
         """It has gone: what it said no longer holds."""
-        self._parts, self._count, self.claims = {}, 1, {}
+        self.claims, self._told_at = {}, {}
         self.ready = self.leaving = False
         self.round = None
 
@@ -115,7 +121,7 @@ class Membership:
         """A fresh sign of life; whether the peer was not known to live before."""
         peer = self.peers[name]
         returned = not peer.alive
-        peer.state, peer.heard, peer.round = State.ALIVE, now, None
+        peer.state, peer.heard, peer.round, peer.unanswered = State.ALIVE, now, None, False
         return returned
 
     def gone(self, name: str) -> None:
@@ -142,10 +148,6 @@ class Membership:
             if peer.round is not None:
                 peer.round = None
                 peer.next_round = now
-
-    def any_alive(self) -> bool:
-        """Whether any peer lives."""
-        return any(peer.alive for peer in self.peers.values())
 
     def tick(self, now: float) -> tuple[list[Probe | Ask], list[str]]:
         """What to ask now, and the names of the peers given up at this moment."""
@@ -202,6 +204,9 @@ class Membership:
         if any(age < 2 * pace.interval for age in peer.told.values()):
             return False
         if peer.node_answered and now - peer.heard < pace.interval * pace.process:
+            return False
+        if peer.asked and not peer.told and not peer.unanswered:
+            peer.unanswered, peer.next_round = True, now  # a datagram may have been lost: ask once more
             return False
         peer.state = State.DEAD
         peer.forget()

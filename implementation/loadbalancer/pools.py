@@ -45,7 +45,8 @@ def configuration(
 ) -> Configuration:
     """The configuration made of MetalLB's objects and, where there is one, the ConfigMap of old releases.
 
-    Raises ObjectError when two pools share a name or an address: neither could then say whose address it is.
+    Raises ObjectError when two pools share a name or an address: neither could then say whose address it
+    is.
     """
     legacy = legacy or Legacy()
     found: dict[str, Pool] = {}

@@ -1,8 +1,7 @@
 """The speaker of a node: follows the API, tells its announcer what to announce, records what was announced.
 
 Three processes: this one with all Kubernetes objects; the announcer, which has none; and between them a
-keeper
-that starts the announcer anew when it dies. The keeper is forked before anything large is in memory.
+keeper that starts the announcer anew when it dies. The keeper is forked before anything large is in memory.
 """
 
 from __future__ import annotations

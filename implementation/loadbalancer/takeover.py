@@ -1,20 +1,15 @@
 """Who has an address: claims, and what to do about each. Pure; time is handed in.
 
 An owner claims its addresses in its heartbeats, each with a *term* that grows whenever the address changes
-hands. Of
-two claims the higher term wins, and between equal terms the better candidate; the loser yields at once and
-the winner
-announces anew. An owner that is lost is followed by the candidates in their order, each waiting a little
-longer and
-giving way when it hears a claim. A better candidate that comes (back) waits ``hold_down`` before it takes
-over, and
-an owner that leaves serves on until its successor has claimed: no client loses a packet by either.
+hands. Of two claims the higher term wins, and between equal terms the better candidate; the loser yields at
+once and the winner announces anew. An owner that is lost is followed by the candidates in their order, each
+waiting a little longer and giving way when it hears a claim. A better candidate that comes (back) waits
+``hold_down`` before it takes over, and an owner that leaves serves on until its successor has claimed: no
+client loses a packet by either.
 
 When all peers are gone and nothing at all is received, it is probably us who are cut off. The addresses are
-then
-taken all the same (availability before consistency, as MetalLB), but without raising the term: what those
-who stayed
-together decided stands when the cut heals.
+then taken all the same (availability before consistency, as MetalLB), but without raising the term: what
+those who stayed together decided stands when the cut heals.
 """
 
 from __future__ import annotations

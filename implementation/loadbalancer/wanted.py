@@ -30,7 +30,8 @@ def wanted(
 ) -> Wanted:
     """What is to be announced. Addresses outside the pools are somebody else's and are not in it.
 
-    Services that share an address have one election with the candidates of all, or it could have two owners.
+    Services that share an address have one election with the candidates of all, or it could have two
+    owners.
     """
     found: dict[str, tuple[str, set[str]]] = {}
     mute: set[str] = set()

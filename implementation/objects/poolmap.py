@@ -1,6 +1,7 @@
 """The configuration of MetalLB up to v0.12: a ConfigMap ``config`` with YAML under ``data.config``.
 
-Read strictly, as MetalLB read it: an unknown key is an error, so a misspelt one never passes for its default.
+Read strictly, as MetalLB read it: an unknown key is an error, so a misspelt one never passes for its
+default.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from implementation.objects.fields import ObjectError, shown
 from implementation.objects.selector import RawSelector, Selector, selectors
 from implementation.objects.service import RawMeta
 
-
 _EXPECTED = "is not a range such as 192.168.2.200-192.168.2.225 or 10.0.0.0/24"
 
 

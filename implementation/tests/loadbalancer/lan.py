@@ -1,12 +1,14 @@
-"""A LAN of real network namespaces: nodes with the real announcer, and a client that probes. Run inside ``unshare``.
+"""A LAN of real network namespaces: nodes with the real announcer, and a client that probes. Run inside
+``unshare``.
 
-``python -m implementation.tests.loadbalancer.lan SCENARIO`` prints one line of JSON. Every node serves the address
-itself (it stands on lo, ``arp_ignore`` keeps the kernel from answering for it), so what a client loses is lost by the
-announcement alone.
+``python -m implementation.tests.loadbalancer.lan SCENARIO`` prints one line of JSON. Every node serves the
+address itself (it stands on lo, ``arp_ignore`` keeps the kernel from answering for it), so what a client
+loses is lost by the announcement alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -197,7 +199,9 @@ class Lan:
     # -- faults
 
     def cut(self, host: Host, on: bool = True) -> None:
-        """Silence the host's port, both ways; its carrier stays, as when a switch dies behind a media converter."""
+        """Silence the host's port, both ways; its carrier stays, as when a switch dies behind a media
+        converter.
+        """
         ip("link", "set", "dev", host.port, "state", "0" if on else "3", tool="bridge")
 
     # -- the client
@@ -258,10 +262,8 @@ def _probe(seconds: float, writer: int, interval: float = 0.005) -> None:
     while (now := time.monotonic()) < start + seconds + DEADLINE:
         if len(sent) < total and now >= start + len(sent) * interval:
             sent.append(now)
-            try:
+            with contextlib.suppress(OSError):
                 sender.send(f"{len(sent) - 1:08d}".encode())
-            except OSError:
-                pass
             continue
         poll.poll(max(0.0, min(interval, start + len(sent) * interval - now) * 1000))
         try:

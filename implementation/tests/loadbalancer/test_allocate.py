@@ -1,5 +1,7 @@
 """Allocation: lowest first, sharing, pinned pools, two families; and what can never happen."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import settings
@@ -13,17 +15,17 @@ from implementation.tests.loadbalancer.test_pools import pool
 TCP80 = (("TCP", 80),)
 
 
-def allocator(*pools):
+def allocator(*pools: Any) -> Any:
     made = Allocator()
     made.set_configuration(configuration(pools, ()))
     return made
 
 
-def ask(key, **more):
+def ask(key: Any, **more: Any) -> Any:
     return Request(**{"key": key, "families": (4,), "namespace": "default", "ports": TCP80, **more})
 
 
-def test_the_lowest_address_comes_first_and_the_lowest_free_one_next():
+def test_the_lowest_address_comes_first_and_the_lowest_free_one_next() -> None:
     a = allocator(pool(addresses=["192.168.2.200-192.168.2.202"]))
     assert [a.allocate(ask(k)) for k in "xyz"] == [("192.168.2.200",), ("192.168.2.201",), ("192.168.2.202",)]
     with pytest.raises(AllocationError, match="^no available IPs$"):
@@ -32,24 +34,24 @@ def test_the_lowest_address_comes_first_and_the_lowest_free_one_next():
     assert a.allocate(ask("w")) == ("192.168.2.201",)
 
 
-def test_asking_again_changes_nothing():
+def test_asking_again_changes_nothing() -> None:
     a = allocator(pool())
     assert a.allocate(ask("x")) == a.allocate(ask("x")) == ("10.0.0.0",)
 
 
-def test_ranges_are_used_in_the_order_they_are_written():
+def test_ranges_are_used_in_the_order_they_are_written() -> None:
     a = allocator(pool(addresses=["10.9.0.0/32", "10.0.0.0/32"]))
     assert [a.allocate(ask(k))[0] for k in "xy"] == ["10.9.0.0", "10.0.0.0"]
 
 
-def test_buggy_addresses_are_skipped_and_refused_when_asked_for():
+def test_buggy_addresses_are_skipped_and_refused_when_asked_for() -> None:
     a = allocator(pool(addresses=["10.0.0.254-10.0.1.1"], avoidBuggyIPs=True))
     assert [a.allocate(ask(k))[0] for k in "xy"] == ["10.0.0.254", "10.0.1.1"]
     with pytest.raises(AllocationError, match=r'\["10.0.1.0"\] is not allowed in config'):
         a.assign(ask("z"), ["10.0.1.0"])
 
 
-def test_a_pool_without_automatic_assignment_is_used_only_by_name_or_address():
+def test_a_pool_without_automatic_assignment_is_used_only_by_name_or_address() -> None:
     a = allocator(pool("quiet", autoAssign=False))
     with pytest.raises(AllocationError):
         a.allocate(ask("x"))
@@ -58,7 +60,7 @@ def test_a_pool_without_automatic_assignment_is_used_only_by_name_or_address():
     assert a.pool("y") == "quiet"
 
 
-def test_an_unknown_or_full_pool_is_named_in_the_refusal():
+def test_an_unknown_or_full_pool_is_named_in_the_refusal() -> None:
     a = allocator(pool("one", ("10.0.0.0/32",)))
     with pytest.raises(AllocationError, match='unknown pool "two"'):
         a.allocate_from(ask("x"), "two")
@@ -67,7 +69,7 @@ def test_an_unknown_or_full_pool_is_named_in_the_refusal():
         a.allocate_from(ask("y"), "one")
 
 
-def test_pools_kept_for_such_services_come_first_by_priority_then_the_open_ones():
+def test_pools_kept_for_such_services_come_first_by_priority_then_the_open_ones() -> None:
     a = allocator(
         pool("a-open", ("10.0.0.0/32",)),
         pool("b-late", ("10.1.0.0/32",), serviceAllocation={"namespaces": ["default"]}),
@@ -80,7 +82,7 @@ def test_pools_kept_for_such_services_come_first_by_priority_then_the_open_ones(
         a.allocate_from(ask("v"), "e-others")
 
 
-def test_two_families_come_from_one_pool_version_4_first():
+def test_two_families_come_from_one_pool_version_4_first() -> None:
     both = ask("x", families=(6, 4))
     a = allocator(pool("a", ("10.0.0.0/30",)), pool("b", ("fd00::/126", "10.1.0.0/30")))
     assert a.allocate(both) == ("10.1.0.0", "fd00::")
@@ -88,7 +90,7 @@ def test_two_families_come_from_one_pool_version_4_first():
         allocator(pool("a", ("10.0.0.0/30",))).allocate(both)
 
 
-def test_a_service_that_prefers_two_families_takes_one_and_gets_the_other_later():
+def test_a_service_that_prefers_two_families_takes_one_and_gets_the_other_later() -> None:
     prefer = ask("x", families=(4, 6), dual_preferred=True)
     a = allocator(pool("a", ("10.0.0.0/30",)))
     assert a.allocate(prefer) == ("10.0.0.0",)
@@ -107,7 +109,7 @@ def test_a_service_that_prefers_two_families_takes_one_and_gets_the_other_later(
     ({"sharing": "k", "backend": "app=a"}, {"sharing": "k", "backend": "app=a", "ports": (("TCP", 81),)}, True),
     ({"sharing": "k", "backend": "app=a"}, {"sharing": "k", "ports": (("TCP", 81),)}, False),
 ])
-def test_services_share_only_with_the_same_keys_and_other_ports(first, second, together):
+def test_services_share_only_with_the_same_keys_and_other_ports(first: Any, second: Any, together: Any) -> None:
     a = allocator(pool())
     a.allocate(ask("x", **first))
     assert (a.allocate(ask("y", **second)) == ("10.0.0.0",)) is together
@@ -120,13 +122,13 @@ def test_services_share_only_with_the_same_keys_and_other_ports(first, second, t
             b.assign(ask("y", **second), ["10.0.0.0"])
 
 
-def test_sharers_are_not_drawn_to_a_shared_address_when_a_lower_one_is_free():
+def test_sharers_are_not_drawn_to_a_shared_address_when_a_lower_one_is_free() -> None:
     a = allocator(pool())
     a.assign(ask("x", sharing="k"), ["10.0.0.2"])
     assert a.allocate(ask("y", sharing="k", ports=(("TCP", 81),))) == ("10.0.0.0",)
 
 
-def test_the_only_user_of_an_address_may_change_its_key():
+def test_the_only_user_of_an_address_may_change_its_key() -> None:
     a = allocator(pool())
     a.allocate(ask("x", sharing="k"))
     a.assign(ask("x", sharing="l"), ["10.0.0.0"])
@@ -135,7 +137,7 @@ def test_the_only_user_of_an_address_may_change_its_key():
         a.assign(ask("x", sharing="m"), ["10.0.0.0"])
 
 
-def test_a_large_pool_is_filled_in_time_that_grows_with_the_number_of_services_only():
+def test_a_large_pool_is_filled_in_time_that_grows_with_the_number_of_services_only() -> None:
     a = allocator(pool(addresses=["10.0.0.0/8", "fd00::/64"]))
     for number in range(3000):
         a.allocate(ask(str(number)))
@@ -160,13 +162,13 @@ POOLS = {
 class Allocation(RuleBasedStateMachine):
     """Whatever is asked in whatever order: no address has two users that may not share it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.allocator = allocator(*POOLS["small"])
         self.asked = {}
 
     @rule(request=requests)
-    def allocate(self, request):
+    def allocate(self, request: Any) -> None:
         before = self.allocator.held(request.key)
         try:
             found = self.allocator.allocate(request)
@@ -177,7 +179,7 @@ class Allocation(RuleBasedStateMachine):
             self.asked[request.key] = request
 
     @rule(request=requests, addresses=st.lists(st.sampled_from(ADDRESSES), min_size=1, max_size=2))
-    def assign(self, request, addresses):
+    def assign(self, request: Any, addresses: Any) -> None:
         before = self.allocator.held(request.key)
         try:
             self.allocator.assign(request, addresses)
@@ -187,13 +189,13 @@ class Allocation(RuleBasedStateMachine):
             self.asked[request.key] = request
 
     @rule(key=keys)
-    def release(self, key):
+    def release(self, key: Any) -> None:
         self.allocator.release(key)
         self.asked.pop(key, None)
         assert self.allocator.held(key) == ()
 
     @rule(name=st.sampled_from(sorted(POOLS)))
-    def reconfigure(self, name):
+    def reconfigure(self, name: Any) -> None:
         """The controller looks at every service anew; those that no longer fit lose their address."""
         self.allocator.set_configuration(configuration(POOLS[name], ()))
         for key, request in list(self.asked.items()):
@@ -204,7 +206,7 @@ class Allocation(RuleBasedStateMachine):
 
     @precondition(lambda self: self.asked)
     @rule()
-    def restart(self):
+    def restart(self) -> None:
         """A new controller, told the status only, gives everybody what they had."""
         new = Allocator()
         new.set_configuration(self.allocator._config)
@@ -214,7 +216,7 @@ class Allocation(RuleBasedStateMachine):
         self.allocator = new
 
     @invariant()
-    def no_address_has_two_users_that_may_not_share(self):
+    def no_address_has_two_users_that_may_not_share(self) -> None:
         users = {}
         for key, request in self.asked.items():
             for address in self.allocator.held(key):
@@ -227,7 +229,7 @@ class Allocation(RuleBasedStateMachine):
                     assert not set(one.ports) & set(other.ports)
 
     @invariant()
-    def whoever_waits_does_so_because_nothing_fits(self):
+    def whoever_waits_does_so_because_nothing_fits(self) -> None:
         probe = msgspec.structs.replace(ask("probe"), ports=(("SCTP", 1),))
         free = [a for a in ADDRESSES[:4] if not any(a in self.allocator.held(k) for k in self.asked)]
         auto = [a for a in free if (p := self.allocator._config.pool_of(a)) is not None and p.auto_assign]

@@ -1,4 +1,6 @@
-"""Speakers under a simulated clock: a LAN that delays, loses and cuts, and clients that only see who answers."""
+"""Speakers under a simulated clock: a LAN that delays, loses and cuts, and clients that only see who
+answers.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ KEY = b"k" * 32
 
 @dataclass
 class Host:
-    """A node: its kernel answers ARP while it has power, its speaker runs while it is neither stopped nor dead."""
+    """A node: its kernel answers ARP while it has power, its speaker runs while it is neither stopped nor
+    dead.
+    """
 
     name: str
     address: str
