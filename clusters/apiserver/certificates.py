@@ -24,6 +24,9 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
+_AUTHORITY = _name("service-conformance-ca")
+
+
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
@@ -60,6 +63,38 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
+def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return (
+        _builder(_AUTHORITY, _AUTHORITY, key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _serving(
+    key: ec.EllipticCurvePublicKey, authority: ec.EllipticCurvePrivateKey, names: Sequence[str]
+) -> x509.Certificate:
+    alternatives = [_alternative(name) for name in dict.fromkeys(names)]
+    issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
+    return (
+        _builder(_name("kube-apiserver"), _AUTHORITY, key)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(issuer_key, critical=False)
+        .sign(authority, hashes.SHA256())
+    )
+
+
+def _write_secret(path: Path, data: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+
+
 def make(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
     """Writes ``ca.crt``, ``server.crt`` and ``server.key`` (readable by the owner only) into ``folder``.
 
@@ -68,39 +103,14 @@ def make(folder: Path, names: Sequence[str]) -> ssl.SSLContext:
     """
     folder.mkdir(parents=True, exist_ok=True)
     authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    issuer = _name("service-conformance-ca")
-    identifier = x509.SubjectKeyIdentifier.from_public_key(authority.public_key())
-    ca = (
-        _builder(issuer, issuer, authority.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
-        .add_extension(identifier, critical=False)
-        .sign(authority, hashes.SHA256())
-    )
-    serving = (
-        _builder(_name("kube-apiserver"), issuer, key.public_key())
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(
-            x509.SubjectAlternativeName([_alternative(name) for name in dict.fromkeys(names)]), critical=False
-        )
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
-        )
-        .sign(authority, hashes.SHA256())
-    )
     pem = serialization.Encoding.PEM
-    (folder / "server.crt").write_bytes(serving.public_bytes(pem))
+    (folder / "server.crt").write_bytes(_serving(key.public_key(), authority, names).public_bytes(pem))
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with os.fdopen(
-        os.open(folder / "server.key", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
-    ) as file:
-        file.write(secret)
+    _write_secret(folder / "server.key", secret)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(folder / "server.crt", folder / "server.key")
     # Written last and whole: whoever waits for the file finds a server about to listen.
-    (folder / "ca.crt.new").write_bytes(ca.public_bytes(pem))
+    (folder / "ca.crt.new").write_bytes(_authority(authority).public_bytes(pem))
     (folder / "ca.crt.new").replace(folder / "ca.crt")
     return context

@@ -24,6 +24,15 @@ from clusters.apiserver.registry import Registry, standard_store
 from clusters.apiserver.resources import find
 from clusters.apiserver.service_allocation import Allocator, Reservation
 
+_OWN_NAMES = (
+    "127.0.0.1",
+    "::1",
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+)
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
@@ -92,19 +101,6 @@ def parse_options(args: list[str]) -> Options:
     advertise = (
         _endpoint(given.advertise, "--advertise") if given.advertise else (listen or ("127.0.0.1", 6443))
     )
-    first = str(networks[0].network_address + 1)
-    names = (
-        first,
-        "127.0.0.1",
-        "::1",
-        "localhost",
-        advertise[0],
-        "kubernetes",
-        "kubernetes.default",
-        "kubernetes.default.svc",
-        "kubernetes.default.svc.cluster.local",
-        *filter(None, given.san.split(",")),
-    )
     return Options(
         listen,
         given.inherit_fd,
@@ -113,7 +109,12 @@ def parse_options(args: list[str]) -> Options:
         networks,
         _range(given.node_port_range),
         _reserved(given.reserve),
-        names,
+        (
+            str(networks[0].network_address + 1),
+            advertise[0],
+            *_OWN_NAMES,
+            *filter(None, given.san.split(",")),
+        ),
         advertise,
         max(1, given.watch_history),
         max(0.05, given.bookmark_seconds),

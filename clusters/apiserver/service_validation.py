@@ -118,13 +118,7 @@ def cluster_ip_errors(spec: Spec) -> list[FieldError]:
     if spec["type"] == "ExternalName":
         return []
     addresses, wrong = spec.get("clusterIPs", []), _sync_errors(spec)
-    families, seen = spec.get("ipFamilies", []), set()
-    for index, name in enumerate(families):
-        if name not in {"IPv4", "IPv6"}:
-            wrong.append(not_supported(f"spec.ipFamilies[{index}]", name, ("IPv4", "IPv6")))
-        if name in seen:
-            wrong.append(duplicate(f"spec.ipFamilies[{index}]", name))
-        seen.add(name)
+    wrong += _family_errors(spec)
     policies = ("PreferDualStack", "RequireDualStack", "SingleStack")
     if "ipFamilyPolicy" in spec and spec["ipFamilyPolicy"] not in policies:
         wrong.append(not_supported("spec.ipFamilyPolicy", spec["ipFamilyPolicy"], policies))
@@ -145,9 +139,21 @@ def cluster_ip_errors(spec: Spec) -> list[FieldError]:
                 address,
                 f"expected an {name} value as indicated by `ipFamilies[{index}]`",
             )
-            for index, (address, name) in enumerate(zip(addresses, families, strict=False))
+            for index, (address, name) in enumerate(zip(addresses, spec.get("ipFamilies", ()), strict=False))
             if name in {"IPv4", "IPv6"} and family(address) != name
         ]
+    return wrong
+
+
+def _family_errors(spec: Spec) -> list[FieldError]:
+    wrong: list[FieldError] = []
+    seen: set[str] = set()
+    for index, name in enumerate(spec.get("ipFamilies", ())):
+        if name not in {"IPv4", "IPv6"}:
+            wrong.append(not_supported(f"spec.ipFamilies[{index}]", name, ("IPv4", "IPv6")))
+        if name in seen:
+            wrong.append(duplicate(f"spec.ipFamilies[{index}]", name))
+        seen.add(name)
     return wrong
 
 
