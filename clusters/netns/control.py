@@ -51,7 +51,8 @@ class Control:
 
     async def open(self, path: Path) -> None:
         """Start answering on the Unix socket ``path``."""
-        self._server = await asyncio.start_unix_server(self._talk, path, limit=_LONGEST_LINE)
+        self._server = await asyncio.start_unix_server(
+            self._talk, path, limit=_LONGEST_LINE, backlog=1024)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):

@@ -28,7 +28,7 @@ async def ask(path: Path, question: Object, *, timeout: float) -> tuple[Object, 
         control.setblocking(False)
         try:
             async with asyncio.timeout(timeout):
-                await loop.sock_connect(control, str(path))
+                await _connect(control, path)
                 await loop.sock_sendall(control, json.dumps(question).encode() + b"\n")
                 while not line.endswith(b"\n"):
                     part, fds = await _receive(control)
@@ -45,6 +45,21 @@ async def ask(path: Path, question: Object, *, timeout: float) -> tuple[Object, 
     if not answer.pop("ok"):
         raise ClusterError(answer["error"], log=answer.get("log") or ())
     return answer, fd
+
+
+async def _connect(control: socket.socket, path: Path) -> None:
+    """Connect to the control socket, waiting for room in its queue.
+
+    asyncio's own sock_connect takes a full queue (EAGAIN) for a connection under way, which on a Unix socket
+    it is not.
+    """
+    while True:
+        try:
+            control.connect(str(path))
+        except BlockingIOError:
+            await asyncio.sleep(0.005)
+        else:
+            return
 
 
 async def _receive(control: socket.socket) -> tuple[bytes, list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from clusters.netns.kubelet import Kubelet
 
 Object = dict[str, Any]
+_UNPLUGGED = 0.3  # seconds for a pod's cable to go by itself
 _AGAIN = 0.2  # seconds between looks for a ConfigMap that is not there yet, or tries to write the status
 
 
@@ -89,7 +91,7 @@ class PodRun:
         finally:
             reporter.cancel()
             await asyncio.gather(reporter, return_exceptions=True)
-            self._release()
+            await self._release()
         with suppress(ApiError):
             await self.kubelet.client.delete(self._path(), grace=0, uid=self.pod["metadata"]["uid"])
 
@@ -127,19 +129,33 @@ class PodRun:
         self.network = topology.plug_pod(self.kubelet.rooms.network, self.node, address)
         self.address = address
 
-    def _release(self) -> None:
+    async def _release(self) -> None:
         """Give back the pod's network and files."""
-        if self.network >= 0:
+        network, self.network = self.network, -1
+        if network >= 0:
             if not self.on_host:
                 with suppress(ClusterError):
-                    self.host.clear(self.network)  # what the containers' programs left running
-                with suppress(OSError):
-                    topology.unplug_pod(self.kubelet.rooms.network, self.node, self.address)
-            os.close(self.network)
-            self.network = -1
+                    self.host.clear(network)  # what the containers' programs left running
+            os.close(network)
+            if not self.on_host:
+                await self._unplugged()
         if self._number:
             self.kubelet.addresses[self.node.name].give_back(self._number)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def _unplugged(self) -> None:
+        """Wait until the cable is gone with the pod's namespace; pull it if somebody still holds that.
+
+        The kernel removes many namespaces at once, in a few milliseconds; each cable pulled by hand costs 20.
+        """
+        net = self.kubelet.rooms.network
+        end = time.monotonic() + _UNPLUGGED
+        while topology.is_plugged(net, self.node, self.address):
+            if time.monotonic() > end:
+                with suppress(OSError):
+                    topology.unplug_pod(net, self.node, self.address)
+                return
+            await asyncio.sleep(0.003)
 
     async def _config_maps(self) -> dict[str, dict[str, str]]:
         """Every ConfigMap the pod names, waiting for those that must be there."""
