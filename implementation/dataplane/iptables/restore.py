@@ -81,7 +81,7 @@ def _steps(
 
 
 def _depth(chain: str) -> int:
-    """How far from the endpoints a chain stands: what only has lower numbers before it leads nowhere unknown."""
+    """How far from the endpoints a chain stands: it only leads to chains of lower numbers."""
     order = ("KUBE-MARK-", "KUBE-SEP-", "KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-NODEPORTS")
     return next((depth for depth, prefix in enumerate(order) if chain.startswith(prefix)), len(order))
 
