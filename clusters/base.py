@@ -143,3 +143,12 @@ class CanSnapshot(Protocol):
     async def run_on(self, place: str, argv: Sequence[str], *, timeout: float) -> tuple[int, str, str]:
         """Run ``argv`` on a node or place; gives exit status, output and error output."""
         ...
+
+
+@runtime_checkable
+class CanReadLogs(Protocol):
+    """Can read a pod's log where the API server does not serve it."""
+
+    async def logs(self, where: str, name: str = "", lines: int = 20) -> list[str]:
+        """The last ``lines`` lines of a log; ``where`` is ``pod:NAMESPACE/NAME``, ``name`` a container."""
+        ...

@@ -246,8 +246,7 @@ class Prober:
         elif self.kind == "exchange":
             seen["data"] = base64.b64encode(data).decode()
         else:
-            said = json.loads(data)
-            seen["by"], seen["peer"] = str(said.get("nonce", "")), str(said.get("peer", ""))
+            self._read_echo(data, seen)
 
     def _request(self, number: int) -> bytes:
         if self.kind == "http":
@@ -276,11 +275,20 @@ class Prober:
             if not part:
                 raise EOFError("closed before a whole answer")
 
+    def _read_echo(self, data: bytes, seen: Attempt) -> None:
+        """Who answered; somebody who is no agent answered too, and has no nonce."""
+        try:
+            said = json.loads(data)
+            seen["by"], seen["peer"] = str(said["nonce"]), str(said["peer"])
+        except (ValueError, KeyError, TypeError):
+            seen["detail"] = f"not an agent's answer: {data[:60]!r}"
+
     def _read_http(self, data: bytes, seen: Attempt) -> None:
         head, _, body = data.partition(b"\r\n\r\n")
         first = head.split(b"\r\n", 1)[0].split()
         if len(first) < 2 or not first[0].startswith(b"HTTP/"):
-            raise ValueError(f"not HTTP: {data[:60]!r}")
+            seen["detail"] = f"not HTTP: {data[:60]!r}"
+            return
         seen["detail"] = f"{first[1].decode('ascii', 'replace')}, {len(body)} bytes"
         if self.keep:
             seen["data"] = base64.b64encode(body).decode()

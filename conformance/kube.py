@@ -25,7 +25,8 @@ Objects = dict[tuple[str, str], Object]  # by namespace and name
 THREADS = 16
 _PLURALS = {
     "Namespace": "namespaces", "Node": "nodes", "Pod": "pods", "Service": "services",
-    "ConfigMap": "configmaps", "Deployment": "deployments", "ReplicaSet": "replicasets", "EndpointSlice": "endpointslices",
+    "ConfigMap": "configmaps", "Deployment": "deployments", "ReplicaSet": "replicasets",
+    "EndpointSlice": "endpointslices",
     "ServiceAccount": "serviceaccounts", "Event": "events",
 }
 
@@ -128,13 +129,13 @@ class Kube:
             said = {"message": response.data.decode("utf-8", "replace")}
         return Answer(response.status, said if isinstance(said, dict) else {"message": str(said)})
 
-    async def text(self, path: str) -> str:
-        """The body of a GET as text (logs). Raises KubeError when it is refused."""
+    async def text(self, path: str) -> str | None:
+        """The body of a GET as text (logs); None when there is none. Raises KubeError when refused."""
         response = await self._run(lambda: self.ask("GET", path))
         said: str = response.data.decode("utf-8", "replace")
-        if response.status != 200:
+        if response.status not in {200, 404}:
             raise KubeError(f"GET {path}: {response.status}: {said[:300]}")
-        return said
+        return said if response.status == 200 else None
 
     async def attempt(self, made: Mapping[str, Any], namespace: str = "") -> Answer:
         """Try to create an object; the answer is the caller's to judge."""
@@ -158,6 +159,12 @@ class Kube:
     async def delete(self, kind: str, api_version: str, namespace: str, name: str) -> Answer:
         """Delete one object; that it was not there is an answer as well."""
         return await self.request("DELETE", path_of(kind, api_version, namespace, name))
+
+    async def labelled(self, kind: str, api_version: str, namespace: str, selector: str) -> list[str]:
+        """Names of the objects that a label selector finds; none when the kind cannot be listed."""
+        path = f"{path_of(kind, api_version, namespace)}?{urlencode({'labelSelector': selector})}"
+        answer = await self.request("GET", path)
+        return [item["metadata"]["name"] for item in answer.body.get("items") or ()] if answer.ok else []
 
     def close(self) -> None:
         """Take no more work; threads that wait for an answer end with it."""
@@ -204,7 +211,7 @@ class Mirror:
         """End the watch."""
         self._over.set()
         if self._response is not None:
-            self._response.close()
+            self._response.shutdown()  # close() would wait for the thread that reads
 
     def _follow(self) -> None:
         """List, watch, and again from the list whenever the watch ends, until closed."""

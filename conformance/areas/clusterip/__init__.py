@@ -1,0 +1,1 @@
+"""Traffic from inside the cluster to a Service's own address."""

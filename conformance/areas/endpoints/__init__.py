@@ -1,0 +1,1 @@
+"""Services and the endpoints they have, or have not."""

@@ -1,0 +1,1 @@
+"""Traffic to a port of every node."""

@@ -1,0 +1,1 @@
+"""The blog post the project started from, sentence by sentence."""

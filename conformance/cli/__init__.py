@@ -1,0 +1,1 @@
+"""The command ``service-conformance``: one file a subcommand."""

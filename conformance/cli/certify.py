@@ -1,0 +1,32 @@
+"""``service-conformance certify``: raise the embedded cluster with an implementation, judge it, write its
+report.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from conformance.cli.running import run_and_report
+from conformance.cli.selection import add_running, add_selection, options_of
+
+CLUSTER, IMPLEMENTATION = "netns://?seed", "reference-iptables"
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser("certify", help="judge an implementation in the embedded cluster")
+    add_selection(parser)
+    named = f"name or TOML file of a descriptor (default: {IMPLEMENTATION})"
+    parser.add_argument("--implementation", help=named)
+    parser.add_argument("--cluster", help=f"URL of a cluster to raise (default: {CLUSTER})")
+    add_running(parser)
+    parser.set_defaults(command=command)
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Certify; the files are under ``OUT/certificate/<implementation>/``."""
+    options = options_of(arguments, cluster=CLUSTER, implementation=IMPLEMENTATION)
+    name = Path(options.implementation).name.removesuffix(".toml")
+    return run_and_report(options, Path(options.out) / "certificate" / name)

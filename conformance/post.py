@@ -1,0 +1,76 @@
+"""The blog post's own objects: Deployment nextcloud-dev with two replicas, its two Services, and a pod to ask
+from.
+
+Names, labels, ports and image are the post's, to the letter; the run's label is all that is added.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from conformance import objects
+from conformance.kube import Objects
+from conformance.objects import Object
+from conformance.rig import Backend, Rig, Wanted, is_ready, raise_if_stuck
+
+DEPLOYMENT, CLUSTER_IP, NODE_PORT = "nextcloud-dev", "nextcloud-dev-clusterip", "nextcloud-dev-nodeport"
+LABELS = {"app": "nextcloud", "environment": "dev"}
+CONTAINER = {"name": "nextcloud", "image": "nextcloud:latest", "ports": [{"containerPort": 80}]}
+REPLICAS = 2
+
+
+@dataclass(frozen=True)
+class Post:
+    """The post's objects as they stand on the cluster."""
+
+    namespace: str
+    pods: tuple[Object, ...]
+    services: Mapping[str, Object]  # by name
+    client: Backend
+
+    def addresses(self) -> dict[str, str]:
+        """Pod address by pod name."""
+        return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in self.pods}
+
+
+def service(name: str, run: str) -> Object:
+    """One of the post's two Services; the API server gives addresses and ports."""
+    if name == CLUSTER_IP:
+        made = objects.service(name, run, [{"port": 8080, "targetPort": 80}], LABELS, type="ClusterIP")
+    else:
+        made = objects.service(name, run, [{"port": 80}], LABELS, type="NodePort")
+    made["metadata"]["labels"].update(LABELS)
+    return made
+
+
+async def stand(rig: Rig) -> Post:
+    """Make the post's objects and wait until both pods are ready and listed. Raises KubeError."""
+    namespace = rig.cluster.namespace or f"conf-{rig.run}-seed"
+    if rig.cluster.namespace is None:
+        await rig.make_namespace(namespace)
+    deployment = objects.deployment(DEPLOYMENT, rig.run, REPLICAS, LABELS, CONTAINER)
+    made = await asyncio.gather(
+        rig.kube.create(deployment, namespace),
+        *[rig.kube.create(service(name, rig.run), namespace) for name in (CLUSTER_IP, NODE_PORT)],
+    )
+    pods = await rig.pods.until(lambda known: _ready(known, namespace), rig.timing.pods.seconds,
+                                f"{REPLICAS} ready pods of Deployment {namespace}/{DEPLOYMENT}")
+    where = rig.nodes[min(1, len(rig.nodes) - 1)].name  # the second node, as in the post
+    client, = await rig.agents(namespace, [Wanted("debian-bash", where, {"run": "debian-bash"})])
+    services = {one["metadata"]["name"]: one for one in made[1:]}
+    return Post(namespace, tuple(pods), services, client)
+
+
+def _ready(known: Objects, namespace: str) -> list[Object] | None:
+    pods = [pod for (where, _), pod in known.items() if where == namespace
+            and LABELS.items() <= pod["metadata"].get("labels", {}).items()]
+    for pod in pods:
+        raise_if_stuck(pod)
+    ready = sorted((pod for pod in pods if is_ready(pod)), key=_name)
+    return ready if len(ready) >= REPLICAS else None
+
+
+def _name(pod: Object) -> str:
+    return str(pod["metadata"]["name"])

@@ -1,0 +1,238 @@
+"""One run from its options to its evidence: raise or reach the cluster, start what is judged, run, close.
+
+    RunError          nothing could be judged, and not for a fault of this suite; exit status 3
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import platform
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from clusters import commands, locate
+from clusters.base import CanRunImplementation, Cluster, ClusterError, Implementation
+from conformance import kube
+from conformance.areas import load_areas
+from conformance.engine import Engine, Remembering
+from conformance.features import Declaration, DeclarationError
+from conformance.kube import Kube, KubeError
+from conformance.options import OptionError, Options
+from conformance.profiles import ProfileError, profile
+from conformance.requirements import Level, Requirement, RequirementError, registry, select
+from conformance.rig import Rig
+from conformance.timing import Timing
+from conformance.verdict import Ruling
+
+EVIDENCE = "evidence.jsonl"
+DISPOSABLE = "netns:"  # clusters of this scheme end with the run; nothing in them is removed first
+CLOSING = 1.5  # seconds for the cluster to close once the run was interrupted
+_WORDS = "descriptors", "miniatures"
+_BAD_INPUT = (OptionError, RequirementError, ProfileError, DeclarationError, ClusterError)
+
+
+class RunError(Exception):
+    """Nothing can be judged: what is wrong and what to do next; ``log`` has the last lines of what failed."""
+
+    def __init__(self, message: str, *, log: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.log = tuple(log)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be run, all of it checked before anything is started."""
+
+    options: Options
+    selected: tuple[Requirement, ...]
+    implementation: Implementation | None
+    declaration: Declaration
+    timing: Timing
+    folder: Path
+    command: str
+
+
+def search_folders() -> list[Path]:
+    """Where descriptors are found by name: beside the installed implementation, which is never imported."""
+    found = importlib.util.find_spec("implementation")
+    roots = list(found.submodule_search_locations or ()) if found else []
+    return [Path(root) / word for root in roots for word in _WORDS]
+
+
+def prepare(options: Options, *, folder: Path, command: str) -> Plan:
+    """Check every option and select the requirements. Raises RunError with one sentence."""
+    try:
+        chosen = chosen_requirements(options)
+        implementation = None
+        declaration = Declaration()
+        if options.implementation:
+            from clusters import implementations
+
+            implementation = implementations.find(options.implementation, search_folders())
+            declaration = Declaration.from_mapping(implementation.features, where=implementation.name)
+        timing = Timing().slower(options.slower)
+    except (*_BAD_INPUT, ValueError) as problem:
+        raise RunError(str(problem)) from problem
+    if not chosen:
+        raise RunError("nothing is selected: no requirement has all of what was asked for; `list` shows all")
+    return Plan(options, tuple(chosen), implementation, declaration, timing, folder, command)
+
+
+def chosen_requirements(options: Options) -> list[Requirement]:
+    """The requirements that the options select, in ID order; raises RequirementError and ProfileError."""
+    load_areas()
+    try:
+        levels = [Level(word) for word in options.level]
+    except ValueError as problem:
+        words = ", ".join(Level)
+        raise RequirementError(f"there is no level {options.level!r}; levels are {words}") from problem
+    found = select(registry(), ids=options.requirement, areas=options.area, levels=levels)
+    if options.profile:
+        found = [one for one in found if profile(options.profile).holds(one)]
+    return found
+
+
+async def carry_out(
+    plan: Plan, *, ended: Callable[[Ruling], None] = lambda _: None,
+    show: Callable[[str], None] = lambda _: None, every: float = 5.0,
+) -> Path:
+    """Run ``plan``; gives the evidence's path, complete with its footer even when the run was cancelled.
+
+    ``ended`` is told each verdict, ``show`` the progress ``every`` seconds. Raises RunError when the cluster
+    cannot be had or what is to be judged does not start.
+    """
+    warming = asyncio.get_running_loop().run_in_executor(None, kube.warm)
+    cluster = await _cluster(plan)
+    try:
+        await warming
+        return await _on(cluster, plan, ended, show, every)
+    finally:
+        with suppress(TimeoutError, ClusterError):
+            async with asyncio.timeout(CLOSING if _interrupted() else plan.timing.cleanup.seconds):
+                await cluster.close()
+
+
+async def _cluster(plan: Plan) -> Cluster:
+    """The cluster, with the implementation running where one was named."""
+    try:
+        cluster = await locate.locate(plan.options.cluster, preload=_preload(plan.implementation))
+    except ClusterError as problem:
+        raise RunError(str(problem), log=problem.log) from problem
+    if plan.implementation is None:
+        return cluster
+    try:
+        if not isinstance(cluster, CanRunImplementation):
+            raise ClusterError(
+                f"{plan.options.cluster}: this cluster cannot start {plan.implementation.name}; "
+                "use netns://, or `run` to judge what is there"
+            )
+        await cluster.provide(plan.implementation)
+    except BaseException as problem:
+        await asyncio.shield(cluster.close())
+        if isinstance(problem, ClusterError):
+            raise RunError(str(problem), log=problem.log) from problem
+        raise
+    return cluster
+
+
+def _preload(implementation: Implementation | None) -> list[str]:
+    """The Python modules that the implementation's commands are in, so that a cluster loads them once."""
+    if implementation is None:
+        return []
+    programs = (*implementation.per_node, *implementation.controllers)
+    return sorted({one.python.partition(":")[0] for one in programs if one.python})
+
+
+async def _on(
+    cluster: Cluster, plan: Plan, ended: Callable[[Ruling], None], show: Callable[[str], None], every: float,
+) -> Path:
+    """Run on a cluster that stands."""
+    client = Kube(cluster.kubeconfig, timeout=plan.timing.request.seconds)
+    try:
+        await client.open()
+        version = (await client.request("GET", "/version")).body.get("gitVersion", "")
+    except KubeError as problem:
+        client.close()
+        raise RunError(f"{plan.options.cluster}: {problem}") from problem
+    run = secrets.token_hex(3)
+    evidence = Remembering(_fresh(plan.folder) / EVIDENCE)
+    evidence.header(run=run, **await asyncio.to_thread(_facts, plan, cluster, version))
+    rig = Rig(
+        cluster, client, run=run, image=plan.options.agent_image, timing=plan.timing,
+        declaration=plan.declaration, now=evidence.now,
+    )
+    engine = Engine(rig, evidence, plan.selected, jobs=plan.options.jobs, ended=ended)
+    ticking = asyncio.create_task(_tick(engine, show, every))
+    complete = False
+    try:
+        complete = await engine.run()
+    finally:
+        ticking.cancel()
+        evidence.close(ended=_now(), interrupted=not complete)
+        await rig.close(leave=not complete or plan.options.cluster.startswith(DISPOSABLE))
+    return evidence.path
+
+
+async def _tick(engine: Engine, show: Callable[[str], None], every: float) -> None:
+    while True:
+        show(engine.progress.line())
+        await asyncio.sleep(every)
+
+
+def _fresh(folder: Path) -> Path:
+    """The folder without what an earlier run left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (folder / EVIDENCE, *folder.glob("report.*"), folder / "junit.xml"):
+        old.unlink(missing_ok=True)
+    shutil.rmtree(folder / "snapshots", ignore_errors=True)
+    return folder
+
+
+def _facts(plan: Plan, cluster: Cluster, version: str) -> dict[str, Any]:
+    """What the header says besides the run's ID: enough to repeat the run."""
+    commit, dirty = _commit()
+    chosen = plan.implementation
+    return {
+        "started": _now(), "suite": _suite(), "commit": commit, "dirty": dirty, "command": plan.command,
+        "kernel": platform.release(), "machine": platform.machine(), "python": platform.python_version(),
+        "cluster": plan.options.cluster or cluster.url, "kubernetes": version,
+        "implementation": {
+            "name": chosen.name if chosen else "", "version": chosen.version if chosen else "",
+            "url": chosen.url if chosen else "", "features": plan.declaration.to_json(),
+        },
+        "options": plan.options.told(), "requirements": [one.as_record() for one in plan.selected],
+    }
+
+
+def _commit() -> tuple[str, bool]:
+    """Commit of the suite and whether its files differ from it; nothing known outside a checkout."""
+    here = ["git", "-C", str(Path(__file__).parent)]
+    head = commands.run([*here, "rev-parse", "HEAD"], timeout=2)
+    if head.status != 0:
+        return "", False
+    return head.output.strip(), bool(commands.run([*here, "status", "--porcelain"], timeout=5).output.strip())
+
+
+def _suite() -> str:
+    try:
+        return metadata.version("service-conformance")
+    except metadata.PackageNotFoundError:
+        return "uninstalled"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _interrupted() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
