@@ -10,8 +10,8 @@ import importlib.util
 import platform
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -67,10 +67,16 @@ def search_folders() -> list[Path]:
     return [Path(root) / word for root in roots for word in _WORDS]
 
 
-def prepare(options: Options, *, folder: Path, command: str) -> Plan:
-    """Check every option and select the requirements. Raises RunError with one sentence."""
+def prepare(
+    options: Options, *, folder: Path, command: str, chosen: Sequence[Requirement] | None = None,
+) -> Plan:
+    """Check every option and select the requirements, unless they are ``chosen`` already.
+
+    Raises RunError with one sentence.
+    """
     try:
-        chosen = chosen_requirements(options)
+        if chosen is None and not (chosen := chosen_requirements(options)):
+            raise RequirementError("nothing is selected: no requirement is all that was asked for")
         implementation = None
         declaration = Declaration()
         if options.implementation:
@@ -81,8 +87,6 @@ def prepare(options: Options, *, folder: Path, command: str) -> Plan:
         timing = Timing().slower(options.slower)
     except (*_BAD_INPUT, ValueError) as problem:
         raise RunError(str(problem)) from problem
-    if not chosen:
-        raise RunError("nothing is selected: no requirement has all of what was asked for; `list` shows all")
     return Plan(options, tuple(chosen), implementation, declaration, timing, folder, command)
 
 
@@ -104,16 +108,22 @@ async def carry_out(
     plan: Plan, *, ended: Callable[[Ruling], None] = lambda _: None,
     show: Callable[[str], None] = lambda _: None, every: float = 5.0,
 ) -> Path:
-    """Run ``plan``; gives the evidence's path, complete with its footer even when the run was cancelled.
+    """Run ``plan`` from nothing to its evidence; see ``standing`` and ``judged``."""
+    async with standing(plan) as cluster:
+        return await judged(cluster, plan, ended=ended, show=show, every=every)
 
-    ``ended`` is told each verdict, ``show`` the progress ``every`` seconds. Raises RunError when the cluster
-    cannot be had or what is to be judged does not start.
+
+@asynccontextmanager
+async def standing(plan: Plan) -> AsyncIterator[Cluster]:
+    """The cluster of ``plan``, with its implementation running where one was named; closed afterwards.
+
+    Raises RunError when the cluster cannot be had or what is to be judged does not start.
     """
     warming = asyncio.get_running_loop().run_in_executor(None, kube.warm)
     cluster = await _cluster(plan)
     try:
         await warming
-        return await _on(cluster, plan, ended, show, every)
+        yield cluster
     finally:
         with suppress(TimeoutError, ClusterError):
             async with asyncio.timeout(CLOSING if _interrupted() else plan.timing.cleanup.seconds):
@@ -151,10 +161,15 @@ def _preload(implementation: Implementation | None) -> list[str]:
     return sorted({one.python.partition(":")[0] for one in programs if one.python})
 
 
-async def _on(
-    cluster: Cluster, plan: Plan, ended: Callable[[Ruling], None], show: Callable[[str], None], every: float,
+async def judged(
+    cluster: Cluster, plan: Plan, *, ended: Callable[[Ruling], None] = lambda _: None,
+    show: Callable[[str], None] = lambda _: None, every: float = 5.0,
 ) -> Path:
-    """Run on a cluster that stands."""
+    """Run on a cluster that stands; gives the evidence's path, with its footer even when cancelled.
+
+    ``ended`` is told each verdict, ``show`` the progress ``every`` seconds. Raises RunError when the API
+    server cannot be reached.
+    """
     client = Kube(cluster.kubeconfig, timeout=plan.timing.request.seconds)
     try:
         await client.open()
