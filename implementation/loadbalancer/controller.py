@@ -225,7 +225,9 @@ class Controller:
                 log.info("made Secret %s/%s", self._namespace, OWN_SECRET)
         except WriteError as error:
             log.warning("no Secret for heartbeats: %s", error)
-        self._secret_done = True
+            self._secret_done = error.code == 403  # not allowed: the user makes it; all else is tried again
+        else:
+            self._secret_done = True
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

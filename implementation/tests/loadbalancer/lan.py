@@ -1,9 +1,8 @@
-"""A LAN of real network namespaces: nodes with the real announcer, and a client that probes. Run inside
+"""A LAN of real network namespaces: nodes with the real announcer, and a client that probes. Made inside
 ``unshare``.
 
-``python -m implementation.tests.loadbalancer.lan SCENARIO`` prints one line of JSON. Every node serves the
-address itself (it stands on lo, ``arp_ignore`` keeps the kernel from answering for it), so what a client
-loses is lost by the announcement alone.
+Every node serves the address itself (it stands on lo, ``arp_ignore`` keeps the kernel from answering for
+it), so what a client loses is lost by the announcement alone.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,7 +41,7 @@ def ip(*argv: str, tool: str = "ip") -> None:
     subprocess.run((tool, *argv), check=True, capture_output=True, text=True, timeout=10)
 
 
-def _child(run: Callable[[], None]) -> int:
+def child(run: Callable[[], None]) -> int:
     """Fork; the child dies with us."""
     pid = os.fork()
     if pid:
@@ -100,8 +98,20 @@ class Lan:
             if _libc.unshare(_CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "unshare")
             ip("link", "set", "lo", "up")
-            ip("link", "add", "eth0", "address", f"02:00:00:00:00:{number:02x}", "type", "veth",
-               "peer", "name", host.port, "netns", str(parent))
+            ip(
+                "link",
+                "add",
+                "eth0",
+                "address",
+                f"02:00:00:00:00:{number:02x}",
+                "type",
+                "veth",
+                "peer",
+                "name",
+                host.port,
+                "netns",
+                str(parent),
+            )
             ip("address", "add", f"{host.address}/24", "dev", "eth0")
             for key, value in (("arp_ignore", 1), ("arp_announce", 2), ("rp_filter", 0)):
                 for where in ("all", "eth0"):
@@ -112,7 +122,7 @@ class Lan:
             os.write(writer, b"!")
             _echo(name) if name != "client" else signal.pause()
 
-        pid = _child(hold)
+        pid = child(hold)
         os.close(writer)
         if os.read(reader, 1) != b"!":
             raise RuntimeError(f"{name} could not be made")
@@ -122,12 +132,13 @@ class Lan:
 
     def inside(self, host: Host, run: Callable[[], None]) -> int:
         """Run in a process of its own in the host's network."""
+
         def enter() -> None:
             if _libc.setns(host.namespace, _CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
             run()
 
-        return _child(enter)
+        return child(enter)
 
     # -- speakers
 
@@ -175,7 +186,9 @@ class Lan:
                 for line in lines:
                     report = msgspec.json.decode(line, type=Report)
                     host.log.append((time.monotonic(), report))
-                    (host.owned.add if report.announced else host.owned.discard)(report.announced or report.withdrawn)
+                    (host.owned.add if report.announced else host.owned.discard)(
+                        report.announced or report.withdrawn
+                    )
 
     def owners(self) -> list[Host]:
         self.look()
@@ -193,8 +206,10 @@ class Lan:
     def settle(self) -> None:
         for host in self.nodes:
             self.speak(host)
-        first = self.vips[VIP].order[0]
-        self.until(lambda: [h.name for h in self.owners()] == [first], 5)
+        # On a busy machine one may start so late that another has the address already: that is as good.
+        self.until(lambda: all(h.log for h in self.nodes) and len(self.owners()) == 1, 10)
+        time.sleep(2 * self.pace.listen)  # and nobody is still listening before its first claim
+        self.until(lambda: len(self.owners()) == 1, 5)
 
     # -- faults
 
@@ -272,123 +287,9 @@ def _probe(seconds: float, writer: int, interval: float = 0.005) -> None:
             continue
         number = int(data[:8])
         answered.setdefault(number, (time.monotonic() - sent[number], data[8:].decode()))
-    rows = [(at, took if took <= DEADLINE else None, who)
-            for at, (took, who) in ((at, answered.get(i, (9.0, ""))) for i, at in enumerate(sent))]
+    rows = [
+        (at, took if took <= DEADLINE else None, who)
+        for at, (took, who) in ((at, answered.get(i, (9.0, ""))) for i, at in enumerate(sent))
+    ]
     with os.fdopen(writer, "w") as file:
         json.dump(rows, file)
-
-
-# -- scenarios: each gives what the tests look at
-
-
-def silent_cut(lan: Lan, times: int = 6) -> dict[str, object]:
-    """Cut whoever announces, again and again."""
-    outages, names = [], []
-    for i in range(times):
-        (owner,) = lan.owners()
-        probing = lan.probe(1.3)
-        time.sleep(0.3 + 0.031 * i)
-        lan.cut(owner)
-        lan.until(lambda was=owner: any(h is not was for h in lan.owners()), 2)
-        outages.append(max(gaps(probing.result()), default=0.0))
-        lan.cut(owner, on=False)
-        lan.until(lambda: len(lan.owners()) == 1, 3)
-        names.append([owner.name, lan.owners()[0].name])
-    return {"outages": outages, "moves": names}
-
-
-def cable_pull(lan: Lan) -> dict[str, object]:
-    (owner,) = lan.owners()
-    probing = lan.probe(1.3)
-    time.sleep(0.3)
-    ip("link", "set", owner.port, "down")
-    lan.until(lambda: VIP not in owner.owned and len(lan.owners()) == 1, 2)
-    outage = max(gaps(probing.result()), default=0.0)
-    ip("link", "set", owner.port, "up")
-    time.sleep(0.6)
-    return {"outages": [outage], "owners": len(lan.owners())}
-
-
-def killed(lan: Lan) -> dict[str, object]:
-    (owner,) = lan.owners()
-    probing = lan.probe(2.5)
-    time.sleep(0.3)
-    os.kill(owner.speaker, signal.SIGKILL)
-    at = time.monotonic()
-    lan.silence(owner)
-    lan.until(lambda: len(lan.owners()) == 1, 3)
-    taken = time.monotonic() - at
-    return {"outages": gaps(probing.result()), "taken": taken}
-
-
-def restarted(lan: Lan) -> dict[str, object]:
-    (owner,) = lan.owners()
-    probing = lan.probe(2.0)
-    time.sleep(0.3)
-    os.kill(owner.speaker, signal.SIGKILL)
-    lan.silence(owner)
-    lan.speak(owner)
-    at = time.monotonic()
-    lan.until(lambda: len(lan.owners()) == 1, 3)
-    taken = time.monotonic() - at
-    return {"outages": gaps(probing.result()), "taken": taken}
-
-
-def stopped(lan: Lan) -> dict[str, object]:
-    (owner,) = lan.owners()
-    probing = lan.probe(3.5)
-    time.sleep(0.3)
-    os.kill(owner.speaker, signal.SIGSTOP)
-    lan.until(lambda: len(lan.owners()) == 2, 3)
-    time.sleep(0.5)
-    os.kill(owner.speaker, signal.SIGCONT)
-    at = time.monotonic()
-    lan.until(lambda: len(lan.owners()) == 1, 3)
-    dual = time.monotonic() - at
-    return {"outages": gaps(probing.result()), "dual": dual, "moved": lan.owners()[0] is not owner}
-
-
-def clean_stop(lan: Lan) -> dict[str, object]:
-    (owner,) = lan.owners()
-    probing = lan.probe(1.5)
-    time.sleep(0.3)
-    os.close(owner.orders)
-    owner.orders = -1
-    lan.until(lambda: any(report.left for _, report in owner.log), 2)
-    return {"outages": gaps(probing.result()), "owners": [h.name for h in lan.owners()], "was": owner.name}
-
-
-def lossy(lan: Lan) -> dict[str, object]:
-    """A tenth of all frames lost, both processors busy."""
-    before = sum(len(h.log) for h in lan.nodes)
-    nft = ("table bridge lossy { chain forward { type filter hook forward priority 0; "
-           "numgen random mod 10 0 drop; }; }")
-    subprocess.run(("nft", "-f", "-"), input=nft, text=True, check=True, timeout=10)
-    burners = [_child(_burn) for _ in range(8)]
-    time.sleep(6)
-    for pid in burners:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    lan.look()
-    return {"changes": sum(len(h.log) for h in lan.nodes) - before, "owners": len(lan.owners())}
-
-
-def _burn() -> None:
-    while True:
-        pass
-
-
-SCENARIOS = {run.__name__: run for run in (
-    silent_cut, cable_pull, killed, restarted, stopped, clean_stop, lossy)}
-
-
-def main() -> None:
-    lan = Lan()
-    lan.settle()
-    probing = lan.probe(0.5)  # the control: without a fault nothing is lost
-    control = gaps(probing.result())
-    print(json.dumps({"control": control, **SCENARIOS[sys.argv[1]](lan)}))  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

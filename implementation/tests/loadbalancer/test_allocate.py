@@ -27,8 +27,12 @@ def ask(key: Any, **more: Any) -> Any:
 
 def test_the_lowest_address_comes_first_and_the_lowest_free_one_next() -> None:
     a = allocator(pool(addresses=["192.168.2.200-192.168.2.202"]))
-    assert [a.allocate(ask(k)) for k in "xyz"] == [("192.168.2.200",), ("192.168.2.201",), ("192.168.2.202",)]
-    with pytest.raises(AllocationError, match="^no available IPs$"):
+    assert [a.allocate(ask(k)) for k in "xyz"] == [
+        ("192.168.2.200",),
+        ("192.168.2.201",),
+        ("192.168.2.202",),
+    ]
+    with pytest.raises(AllocationError, match=r"^no available IPs$"):
         a.allocate(ask("w"))
     a.release("y")
     assert a.allocate(ask("w")) == ("192.168.2.201",)
@@ -99,17 +103,26 @@ def test_a_service_that_prefers_two_families_takes_one_and_gets_the_other_later(
     assert a.add_family(prefer) == ("10.0.0.0", "fd00::")
 
 
-@pytest.mark.parametrize(("first", "second", "together"), [
-    ({"sharing": "k"}, {"sharing": "k", "ports": (("TCP", 81),)}, True),
-    ({"sharing": "k"}, {"sharing": "k", "ports": (("UDP", 80),)}, True),
-    ({"sharing": "k"}, {"sharing": "k"}, False),
-    ({"sharing": "k"}, {"sharing": "l", "ports": (("TCP", 81),)}, False),
-    ({"sharing": "k"}, {"ports": (("TCP", 81),)}, False),
-    ({}, {"sharing": "k", "ports": (("TCP", 81),)}, False),
-    ({"sharing": "k", "backend": "app=a"}, {"sharing": "k", "backend": "app=a", "ports": (("TCP", 81),)}, True),
-    ({"sharing": "k", "backend": "app=a"}, {"sharing": "k", "ports": (("TCP", 81),)}, False),
-])
-def test_services_share_only_with_the_same_keys_and_other_ports(first: Any, second: Any, together: Any) -> None:
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        ({"sharing": "k"}, {"sharing": "k", "ports": (("TCP", 81),)}, True),
+        ({"sharing": "k"}, {"sharing": "k", "ports": (("UDP", 80),)}, True),
+        ({"sharing": "k"}, {"sharing": "k"}, False),
+        ({"sharing": "k"}, {"sharing": "l", "ports": (("TCP", 81),)}, False),
+        ({"sharing": "k"}, {"ports": (("TCP", 81),)}, False),
+        ({}, {"sharing": "k", "ports": (("TCP", 81),)}, False),
+        (
+            {"sharing": "k", "backend": "app=a"},
+            {"sharing": "k", "backend": "app=a", "ports": (("TCP", 81),)},
+            True,
+        ),
+        ({"sharing": "k", "backend": "app=a"}, {"sharing": "k", "ports": (("TCP", 81),)}, False),
+    ],
+)
+def test_services_share_only_with_the_same_keys_and_other_ports(
+    first: Any, second: Any, together: Any
+) -> None:
     a = allocator(pool())
     a.allocate(ask("x", **first))
     assert (a.allocate(ask("y", **second)) == ("10.0.0.0",)) is together
@@ -147,9 +160,13 @@ def test_a_large_pool_is_filled_in_time_that_grows_with_the_number_of_services_o
 
 keys = st.sampled_from(["a", "b", "c", "d", "e", "f"])
 requests = st.builds(
-    ask, keys, ports=st.sets(st.sampled_from([("TCP", 80), ("TCP", 81), ("UDP", 80)]), min_size=1).map(tuple),
-    sharing=st.sampled_from(["", "", "k", "l"]), backend=st.sampled_from(["", "app=a"]),
-    families=st.sampled_from([(4,), (6,), (4, 6)]), dual_preferred=st.booleans(),
+    ask,
+    keys,
+    ports=st.sets(st.sampled_from([("TCP", 80), ("TCP", 81), ("UDP", 80)]), min_size=1).map(tuple),
+    sharing=st.sampled_from(["", "", "k", "l"]),
+    backend=st.sampled_from(["", "app=a"]),
+    families=st.sampled_from([(4,), (6,), (4, 6)]),
+    dual_preferred=st.booleans(),
 )
 ADDRESSES = [f"10.0.0.{n}" for n in range(4)] + [f"fd00::{n}" for n in range(1, 3)]
 POOLS = {
@@ -223,7 +240,7 @@ class Allocation(RuleBasedStateMachine):
                 users.setdefault(address, []).append(request)
         for sharing in users.values():
             for i, one in enumerate(sharing):
-                for other in sharing[i + 1:]:
+                for other in sharing[i + 1 :]:
                     assert one.sharing == other.sharing != ""
                     assert one.backend == other.backend
                     assert not set(one.ports) & set(other.ports)

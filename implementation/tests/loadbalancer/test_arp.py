@@ -10,7 +10,9 @@ from implementation.loadbalancer import arp
 from implementation.loadbalancer.arp import Arp, ArpError, Bursts
 
 ME, OTHER = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
-WHO_HAS = bytes.fromhex("ffffffffffff0200000000020806" "0001080006040001" "020000000002c0a80232" "000000000000c0a802c8")
+WHO_HAS = bytes.fromhex(
+    "ffffffffffff02000000000208060001080006040001020000000002c0a80232000000000000c0a802c8"
+)
 
 addresses = st.ip_addresses(v=4).map(str)
 macs = st.binary(min_size=6, max_size=6)
@@ -38,13 +40,20 @@ def test_an_announcement_is_a_request_and_a_reply_whose_target_mac_is_the_sender
     assert reply.target_mac == ME
 
 
-@given(st.builds(Arp, macs, macs, st.sampled_from([1, 2]), macs, addresses, macs, addresses), st.binary(max_size=30))
+@given(
+    st.builds(Arp, macs, macs, st.sampled_from([1, 2]), macs, addresses, macs, addresses),
+    st.binary(max_size=30),
+)
 def test_what_is_built_is_understood_with_any_padding(frame: Any, padding: Any) -> None:
     assert arp.parse(arp.build(frame) + padding) == frame
 
 
-@given(st.binary(max_size=80) | st.tuples(st.integers(0, 41), st.integers(0, 255)).map(
-    lambda change: WHO_HAS[:change[0]] + bytes([change[1]]) + WHO_HAS[change[0] + 1:]))
+@given(
+    st.binary(max_size=80)
+    | st.tuples(st.integers(0, 41), st.integers(0, 255)).map(
+        lambda change: WHO_HAS[: change[0]] + bytes([change[1]]) + WHO_HAS[change[0] + 1 :]
+    )
+)
 def test_any_bytes_give_a_frame_or_an_arp_error(data: Any) -> None:
     try:
         found = arp.parse(data)

@@ -10,17 +10,26 @@ from implementation.tests.loadbalancer.test_pools import advert
 
 ABC = ("node-a", "node-b", "node-c")
 KIND = ("kind-control-plane", "kind-worker", "kind-worker2", "kind-worker3")
-NODES = [BalancedNode("node-a", "10.0.0.1", (("zone", "x"),)), BalancedNode("node-b", "10.0.0.2"),
-         BalancedNode("node-c", "10.0.0.3", excluded=True), BalancedNode("node-d", "")]
+NODES = [
+    BalancedNode("node-a", "10.0.0.1", (("zone", "x"),)),
+    BalancedNode("node-b", "10.0.0.2"),
+    BalancedNode("node-c", "10.0.0.3", excluded=True),
+    BalancedNode("node-d", ""),
+]
 ALL = [advert()]
 
 
-@pytest.mark.parametrize(("nodes", "address", "expected"), [
-    (ABC, "10.99.0.100", "b c a"), (ABC, "10.99.0.101", "c a b"), (ABC, "10.99.0.102", "c a b"),
-    (ABC, "10.99.0.103", "b c a"),
-    (KIND, "172.18.255.200", "worker2 worker worker3 control-plane"),
-    (KIND, "192.168.1.240", "control-plane worker2 worker3 worker"),
-])
+@pytest.mark.parametrize(
+    ("nodes", "address", "expected"),
+    [
+        (ABC, "10.99.0.100", "b c a"),
+        (ABC, "10.99.0.101", "c a b"),
+        (ABC, "10.99.0.102", "c a b"),
+        (ABC, "10.99.0.103", "b c a"),
+        (KIND, "172.18.255.200", "worker2 worker worker3 control-plane"),
+        (KIND, "192.168.1.240", "control-plane worker2 worker3 worker"),
+    ],
+)
 def test_the_order_is_that_of_metallb(nodes: Any, address: Any, expected: Any) -> None:
     assert " ".join(name.split("-", 1)[1] for name in order(nodes, address)) == expected
 

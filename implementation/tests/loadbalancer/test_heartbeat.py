@@ -33,10 +33,23 @@ def canonical(claim: Any) -> Any:
     return str(getattr(found, "ipv4_mapped", None) or found), claim[1]
 
 
-beats = st.builds(Message, st.just(Kind.BEAT), names, u64, u64, u64, st.booleans(), st.booleans(),
-                  st.just(3), st.just(7), claims.map(lambda some: tuple(map(canonical, some))))
+beats = st.builds(
+    Message,
+    st.just(Kind.BEAT),
+    names,
+    u64,
+    u64,
+    u64,
+    st.booleans(),
+    st.booleans(),
+    st.just(3),
+    st.just(7),
+    claims.map(lambda some: tuple(map(canonical, some))),
+)
 questions = st.builds(Message, st.just(Kind.ASK), names, u64, u64, u64, subject=names)
-answers = st.builds(Message, st.just(Kind.TELL), names, u64, u64, u64, subject=names, age=st.integers(0, NEVER))
+answers = st.builds(
+    Message, st.just(Kind.TELL), names, u64, u64, u64, subject=names, age=st.integers(0, NEVER)
+)
 messages = beats | questions | answers
 
 
@@ -87,7 +100,7 @@ def test_signed_but_damaged_bytes_give_a_message_or_an_error(message: Any, data:
     raw = bytearray(encode(message, KEY)[:-32])
     for _ in range(data.draw(st.integers(0, 3))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
-    body = bytes(raw[:data.draw(st.integers(0, len(raw)))])
+    body = bytes(raw[: data.draw(st.integers(0, len(raw)))])
     with contextlib.suppress(HeartbeatError):
         decode(body + hmac.digest(KEY, body, "sha256"), [KEY])
 

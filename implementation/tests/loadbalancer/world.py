@@ -38,7 +38,12 @@ class World:
     """A number of hosts on one LAN. ``owners`` are the speakers that answer for an address now."""
 
     def __init__(
-        self, names: Iterable[str], addresses: Iterable[str] = ("10.0.0.200",), *, seed: int = 0, loss: float = 0.0,
+        self,
+        names: Iterable[str],
+        addresses: Iterable[str] = ("10.0.0.200",),
+        *,
+        seed: int = 0,
+        loss: float = 0.0,
         pace: Pace | None = None,
     ) -> None:
         self.now = 0.0
