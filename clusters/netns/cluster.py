@@ -18,7 +18,7 @@ from clusters.netns import conversation, launch, plan, runfolder
 _ASK = 10.0  # seconds for an answer that needs no waiting; patience
 _LISTEN = 20.0  # seconds for a placed program to listen; patience
 _PROVIDE = 30.0  # seconds on top of the longest ready-seconds
-_DOWN = 1.0  # seconds for a machine to end by itself before it is killed
+_DOWN = 0.6  # seconds for a machine to end by itself before it is killed
 
 
 class NetnsWorkload:
@@ -185,9 +185,11 @@ class NetnsCluster:
 async def _end(machine: launch.Machine | None, folder: runfolder.RunFolder) -> None:
     """Have the machine end itself, or kill it; when this returns the kernel has ended all its processes."""
     if machine is not None and machine.pid:
-        with suppress(ClusterError):
+        patience = 0.0
+        with suppress(ClusterError):  # one that does not stand yet, or is gone, is killed at once
             await conversation.ask(folder.path / "control", {"op": "down"}, timeout=_DOWN)
-        await asyncio.get_running_loop().run_in_executor(None, machine.end, _DOWN)
+            patience = _DOWN
+        await asyncio.get_running_loop().run_in_executor(None, machine.end, patience)
     folder.remove()
 
 

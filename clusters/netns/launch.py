@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ _LIMITS = (
      "AppArmor restricts them; sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0 allows them, "
      "or run this as root"),
 )
+_END_SECONDS = 5.0  # patience for the kernel to end a killed cluster's processes
 _START_SECONDS = 60.0  # patience; it takes about one second
 
 
@@ -69,7 +72,7 @@ class Machine:
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._up = threading.Event()
-        self._error: OSError | None = None
+        self._error: Exception | None = None
 
     async def start(self, options: Options, preload: Sequence[str], asked: float) -> None:
         """Start it and wait until the cluster stands; ClusterError says why it does not."""
@@ -102,16 +105,28 @@ class Machine:
     def end(self, patience: float) -> None:
         """Wait ``patience`` seconds for the machine to end, then kill it.
 
-        One that ends by itself is waited for by ``unshare``, and the kernel lets process 1 of a namespace end
-        only after all others: nothing runs any more when this returns.
+        The kernel lets process 1 of a PID namespace end only after all others, and this waits for that one:
+        nothing of the cluster runs any more when it returns.
         """
         if self._process is None:
             return
+        first = self._first_process()
         try:
             self._process.wait(patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if first >= 0:
+            select.select([first], [], [], _END_SECONDS)
+            os.close(first)
+
+    def _first_process(self) -> int:
+        """A descriptor that becomes readable when process 1 of the cluster has ended; -1: it has."""
+        assert self._process is not None
+        with suppress(OSError, ValueError):
+            number = self._process.pid
+            return os.pidfd_open(int(Path(f"/proc/{number}/task/{number}/children").read_text()))
+        return -1
 
     @property
     def pid(self) -> int:
@@ -147,9 +162,10 @@ class Machine:
                     argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=fds, env=environment,
                     start_new_session=True, cwd="/",
                 )
-        except OSError as error:
+        except Exception as error:  # whatever it is, the one who waits must hear of it
             self._error = error
-        self._up.set()
+        finally:
+            self._up.set()
         if self._process is not None:
             self._process.wait()
 
