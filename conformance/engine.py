@@ -26,6 +26,10 @@ from conformance.verdict import Ruling, Verdict, judge
 WATCH = 0.5  # seconds between two looks at whether the implementation's processes live
 
 
+class DiedAtStart(Exception):
+    """A process of the implementation had ended before anything was asked of it; says which."""
+
+
 class Remembering(Evidence):
     """Evidence that also keeps each requirement's records until its verdict is asked for."""
 
@@ -82,11 +86,14 @@ class Engine:
     async def run(self) -> bool:
         """Run everything; gives True when it came to its end. Cancelling it records the rest as not run.
 
-        Never raises for what a body does; the evidence has one ending for every selected requirement.
+        Never raises for what a body does; the evidence has one ending for every selected requirement. Raises
+        DiedAtStart when there is nothing to judge.
         """
         try:
             possible = await self._possible()
             if possible and await self._stand(possible):
+                if await self._look():
+                    raise DiedAtStart(self.died[0])
                 await self._bodies(possible)
             return True
         except asyncio.CancelledError:

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from clusters import commands, locate
-from clusters.base import CanRunImplementation, Cluster, ClusterError, Implementation
+from clusters.base import CanRunImplementation, CanSnapshot, Cluster, ClusterError, Implementation
 from conformance import kube
 from conformance.areas import load_areas
-from conformance.engine import Engine, Remembering
+from conformance.engine import DiedAtStart, Engine, Remembering
 from conformance.features import Declaration, DeclarationError
 from conformance.kube import Kube, KubeError
 from conformance.options import OptionError, Options
@@ -189,11 +189,26 @@ async def judged(
     complete = False
     try:
         complete = await engine.run()
+    except DiedAtStart as problem:
+        said = f"{problem}, before anything was asked of it; see its log, and its command in the descriptor"
+        raise RunError(said, log=await _last_words(cluster)) from problem
     finally:
         ticking.cancel()
         evidence.close(ended=_now(), interrupted=not complete)
         await rig.close(leave=not complete or plan.options.cluster.startswith(DISPOSABLE))
     return evidence.path
+
+
+async def _last_words(cluster: Cluster) -> list[str]:
+    """The last lines of the implementation's logs on the first node that has any."""
+    if not isinstance(cluster, CanSnapshot):
+        return []
+    for node in await cast(Cluster, cluster).nodes():
+        texts = (await cluster.snapshot(node.name)).items()
+        lines = [line for name, text in texts if name.startswith("log/") for line in text.splitlines()]
+        if lines:
+            return lines[-20:]
+    return []
 
 
 async def _tick(engine: Engine, show: Callable[[str], None], every: float) -> None:
