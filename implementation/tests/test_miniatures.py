@@ -29,11 +29,12 @@ def rules() -> Ruleset:
         service("web", node_port=30080),
         service("b", "10.43.0.7"),
         service("empty", "10.43.0.6", node_port=30081),
+        service("far", "10.43.0.8"),
     ]
     here, there = SliceEndpoint("10.42.0.2", node="here"), SliceEndpoint("10.42.1.3", node="there")
     found = []
     for one in services:
-        endpoints = [] if one.name == "empty" else [there] if one.name == "web" else [here, there]
+        endpoints = [] if one.name == "empty" else [there] if one.name in ("web", "far") else [here, there]
         for port in serve.serve(one, [endpoints_of(one, *endpoints)], NODE).ports:
             found.append(chains.pieces(port, OPTIONS, speaking=True))
     return layout.ruleset(found, 4, OPTIONS, None)
