@@ -152,3 +152,69 @@ class CanReadLogs(Protocol):
     async def logs(self, where: str, name: str = "", lines: int = 20) -> list[str]:
         """The last ``lines`` lines of a log; ``where`` is ``pod:NAMESPACE/NAME``, ``name`` a container."""
         ...
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame seen on the switch: ``at`` seconds on this machine's CLOCK_MONOTONIC, hardware addresses, bytes."""
+
+    at: float
+    port: str  # place whose cable it came in on
+    data: bytes  # from the Ethernet header on, at most 128 bytes
+
+
+@runtime_checkable
+class CanCutLink(Protocol):
+    """Can cut the cable of a node or place; times are seconds on CLOCK_MONOTONIC, just after the act."""
+
+    async def cut_link(self, place: str, *, silently: bool) -> float:
+        """Silently: the switch port goes dead and the carrier stays, as when power fails behind a switch.
+
+        Otherwise the cable is pulled: the place sees no carrier, the switch forgets what it learned there.
+        """
+        ...
+
+    async def heal_link(self, place: str) -> float:
+        """Undo ``cut_link``; a link that is whole stays so."""
+        ...
+
+
+@runtime_checkable
+class CanKillNode(Protocol):
+    """Can take the power from a node."""
+
+    async def kill_node(self, node: str) -> float:
+        """End every process of the node at once and silence its port; nobody tells the API server."""
+        ...
+
+    async def revive_node(self, node: str) -> float:
+        """Power back: its pods and the implementation's commands start again, and its port works."""
+        ...
+
+
+@runtime_checkable
+class CanSignal(Protocol):
+    """Can kill, stop and continue the implementation's processes."""
+
+    async def signal(self, place: str, command: str, number: int) -> float:
+        """Send a signal to the command named ``command`` (as in its descriptor) and all its children."""
+        ...
+
+    async def restart(self, place: str, command: str) -> float:
+        """SIGTERM, wait for its end, start it anew and wait until it is ready; gives when it was ready."""
+        ...
+
+
+@runtime_checkable
+class CanTap(Protocol):
+    """Can watch the switch passively."""
+
+    async def tap_start(self) -> None:
+        """Begin to note frames that come in on any port of the switch: all ARP, and UDP and TCP to or from
+        the load balancer and node port addresses.
+        """
+        ...
+
+    async def tap_stop(self) -> list[Frame]:
+        """End it; gives the frames in order of time."""
+        ...
