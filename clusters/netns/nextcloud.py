@@ -112,9 +112,10 @@ class Session(asyncio.Protocol):
             f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
             f"Connection: {'close' if close else 'keep-alive'}\r\n\r\n"
         )
-        self._transport.write(head.encode() + (b"" if bare else body))
         peer = (self._transport.get_extra_info("peername") or ("-",))[0]
+        # The line first: who has the answer and then counts lines must find it.
         log(peer, line, status, 0 if bare else len(body), fields)
+        self._transport.write(head.encode() + (b"" if bare else body))
         if close:
             self._transport.close()
 

@@ -196,6 +196,23 @@ async def test_commands_on_hosts_give_status_outputs_and_a_sentence_when_they_ar
         await cluster.run_on("nowhere", ["true"], timeout=1)
 
 
+async def test_hundreds_of_programs_at_once_are_all_heard_of(cluster: NetnsCluster) -> None:
+    # More connections than the control socket's queue holds, more ends than signals arrive.
+    argv = ["sh", "-c", "for i in 1 2 3 4 5; do (exit 1) & done; exit 4"]
+    done = await asyncio.gather(*(cluster.run_on(THIRD, argv, timeout=20) for _ in range(150)))
+    assert {status for status, _out, _error in done} == {4}
+    dead = ["sh", "-c", "ps ax | grep -c '[d]efunct'"]
+    _status, said, _error = await cluster.run_on(THIRD, dead, timeout=5)
+    assert said == "0\n"
+
+
+async def test_a_placed_program_that_dies_is_named_with_its_last_lines(cluster: NetnsCluster) -> None:
+    with pytest.raises(ClusterError, match="bad at outside ended with status 1 before it listened") as caught:
+        await cluster.place_outside("outside", "bad", {"x.py": b"raise SystemExit('no luck')"},
+                                    ["python3", "x.py"], 8009)
+    assert caught.value.log == ("no luck",)
+
+
 async def test_a_node_is_as_the_post_needs_it(cluster: NetnsCluster) -> None:
     _status, said, _error = await cluster.run_on(WORKER, ["sh", "-c", """
         cd /proc/sys/net; cat ipv4/ip_forward ipv4/conf/eth0/rp_filter ipv4/conf/eth0/send_redirects \
@@ -223,7 +240,11 @@ async def test_programs_that_end_are_reported_with_their_last_lines(cluster: Net
     assert caught.value.log == ("I cannot",)
     with pytest.raises(ClusterError, match="runs already"):
         await cluster.provide(failing)
-    assert len(await cluster.dead()) == 3
+
+    async def all_dead() -> bool:
+        return len(await cluster.dead()) == 3
+
+    await until(all_dead)
 
 
 async def test_what_is_not_there_is_said(cluster: NetnsCluster) -> None:

@@ -152,3 +152,42 @@ def test_where_user_namespaces_are_switched_off_the_sentence_names_the_setting()
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
     )
     assert "user namespaces are not permitted here: user.max_user_namespaces is 0" in done.stderr
+
+
+async def test_a_machine_that_hangs_is_killed_within_two_seconds() -> None:
+    cluster = await locate("netns://1-node")
+    assert isinstance(cluster, NetnsCluster)
+    mine = [pid for pid in _of_run(cluster.run) if pid != cluster.machine_pid]
+    for pid in mine:
+        os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    await cluster.close()
+    assert time.monotonic() - began < 2
+    assert _of_run(cluster.run) == []
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    starting = asyncio.create_task(locate("netns://"))
+    await asyncio.sleep(0.05)
+    run = os.listdir(tmp_path)[0].rpartition("-")[2]  # noqa: PTH208
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert _of_run(run) == []
+    assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+async def test_a_cluster_outlives_the_loop_and_the_thread_that_located_it() -> None:
+    # The machine dies with the thread that forked it, so that thread must be one that stays.
+    cluster = await asyncio.to_thread(lambda: asyncio.run(locate("netns://1-node")))
+    assert isinstance(cluster, NetnsCluster)
+    try:
+        for _ in range(20):
+            await asyncio.to_thread(time.sleep, 0.005)
+        status, said, _error = await cluster.run_on("outside", ["hostname"], timeout=5)
+        assert (status, said) == (0, "outside\n")
+    finally:
+        await cluster.close()
