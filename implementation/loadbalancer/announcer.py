@@ -67,17 +67,18 @@ class Announcer:
         self._link_at = 0.0
         self._wake = time.monotonic()
         self._ended = _end_signals()
+        self._poll = select.poll()
+        self._told_to_end = False
 
     def run(self) -> None:
         """Announce until told to leave or until the pipe closes."""
         os.set_blocking(self._orders, False)
-        poll = select.poll()
         for source in (self._udp.fileno(), self._interface.socket.fileno(), self._orders, self._ended):
-            poll.register(source, select.POLLIN)
+            self._poll.register(source, select.POLLIN)
         self._report(Report(hello=True))
         last = False
         while not last:
-            poll.poll(max(0.0, (self._wake - time.monotonic()) * 1000))
+            self._poll.poll(max(0.0, (self._wake - time.monotonic()) * 1000))
             last = self._turn()
         self._member.farewell()
         self._act(time.monotonic())
@@ -98,6 +99,8 @@ class Announcer:
         if now >= self._link_at:
             self._link_at = now + 0.1
             self._member.link(self._interface.link(), now)
+            if self._interface.replaced():
+                raise RuntimeError(f"{self._interface.name} was replaced by another interface of this name")
         if now >= self._learn_at:
             self._learn(now)
         self._member.tick(now, self._interface.frames())
@@ -141,13 +144,17 @@ class Announcer:
             self._bursts.start(frame.sender, now)
 
     def _read_orders(self, now: float) -> None:
+        if self._told_to_end:
+            return
         try:
             while chunk := os.read(self._orders, 65536):
                 self._buffer += chunk
         except BlockingIOError:
             pass
-        else:
-            self._member.leave(now)  # the other end is closed: nobody tells us any more what is wanted
+        else:  # the other end is closed: nobody tells us any more what is wanted
+            self._told_to_end = True
+            self._poll.unregister(self._orders)
+            self._member.leave(now)
         *lines, self._buffer = self._buffer.split(b"\n")
         for line in lines:
             try:

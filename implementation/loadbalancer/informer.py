@@ -131,9 +131,13 @@ class Informer:
         """Keep the announcer informed until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), 1.0)  # a new key comes into use by time alone
+                await asyncio.wait_for(self._wake.wait(), 1.0)
+            # A new key comes into use by time alone; nothing else is looked at without a change.
+            changed = self._wake.is_set() or (
+                self._sent is not None and self._sent.desired is not None
+                and self._sent.desired.keys != self._key_order())
             self._wake.clear()
-            if not self.missing() and self._sources.config is not None:
+            if changed and not self.missing() and self._sources.config is not None:
                 self._send()
 
     def _send(self, *, again: bool = False) -> None:

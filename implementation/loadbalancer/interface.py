@@ -24,6 +24,7 @@ class Interface:
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(arp.ETHERTYPE))
         self.socket.bind((name, arp.ETHERTYPE))
         self.socket.setblocking(False)
+        self._index = socket.if_nametoindex(name)
         self.mac = self._ask(_SIOCGIFHWADDR)[18:24]
 
     def _ask(self, question: int) -> bytes:
@@ -36,6 +37,13 @@ class Interface:
         except OSError:
             return False
         return bool(flags & _UP_AND_RUNNING == _UP_AND_RUNNING)
+
+    def replaced(self) -> bool:
+        """Whether the name now belongs to another interface, of which this socket hears nothing."""
+        try:
+            return socket.if_nametoindex(self.name) != self._index
+        except OSError:
+            return False  # gone, not replaced: it may come back
 
     def frames(self) -> int:
         """Frames received so far (all kinds); 0 where the kernel does not say."""

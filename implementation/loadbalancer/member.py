@@ -203,6 +203,7 @@ class Member:
             self._look = self._takeover.active = True
         if not self._desired.keys:
             self._out += self._takeover.static()
+            self._next_beat, self._look_at = now + self._pace.interval, math.inf
             return
         if self._link:
             asks, died = self._members.tick(now)

@@ -33,6 +33,7 @@ def wanted(
     Services that share an address have one election with the candidates of all, or it could have two
     owners.
     """
+    of_nodes = {node.address for node in nodes}
     found: dict[str, tuple[str, set[str]]] = {}
     mute: set[str] = set()
     users: dict[str, tuple[BalancedService, ...]] = {}
@@ -41,7 +42,9 @@ def wanted(
             continue
         for address in service.ingress:
             pool = config.pool_of(address)
-            if pool is None or ":" in address:  # IPv6 is announced by NDP, which is not built yet
+            # IPv6 is announced by NDP, which is not built yet. To answer for a node's own address would cut
+            # it off.
+            if pool is None or ":" in address or address in of_nodes:
                 continue
             adverts = config.advertisements(pool, dict(service.labels))
             if inputs.read(service, inputs.SHARING):

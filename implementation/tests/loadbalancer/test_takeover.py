@@ -253,6 +253,7 @@ def test_without_a_key_the_first_candidate_announces_and_nothing_is_sent() -> No
     member.configure(Desired({"b": "10.0.0.2"}, {VIP: Vip(VIP, VIP, ("a", "b"))}), 0.0)
     member.tick(0.5)
     assert member.claims == {VIP: 1}
+    assert member.wake(0.5) > 0.5
     assert not any(isinstance(action, Send) for action in member.actions())
 
 

@@ -36,6 +36,12 @@ def test_an_address_of_somebody_else_is_not() -> None:
     assert find([TRAEFIK]).vips == {}
 
 
+def test_a_node_s_own_address_is_never_announced() -> None:
+    config = configuration([pool("careless", ("10.0.0.0/24",))], [advert()])
+    careless = service(ingress=("10.0.0.2",))
+    assert wanted([careless], {careless.key: READY}, NODES, config, interface="eth0").vips == {}
+
+
 def test_nothing_is_announced_without_endpoints_advertisement_or_type() -> None:
     one = service(ingress=(VIP,))
     assert find([one], endpoints=[]).vips == {}
