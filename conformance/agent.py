@@ -184,7 +184,7 @@ class Prober:
         self.count, self.timeout = int(command.get("count", 1)), float(command.get("timeout", 1.0))
         self.concurrency = max(1, int(command.get("concurrency", 32)))
         self.interval = None if command.get("interval") is None else float(command["interval"])
-        self.payload = base64.b64decode(command.get("payload") or "") or b"who"
+        self.payload = base64.b64decode(command.get("payload") or "", validate=True) or b"who"
         self.path, self.host = command.get("path") or "/", command.get("host") or address(self.target)
         self.source_port, self.keep = int(command.get("source_port") or 0), bool(command.get("data"))
         self.began = time.monotonic()
@@ -349,6 +349,8 @@ class Control:
             if not self._allowed(headers):
                 return 401, b'{"error": "commands are taken only with the token of the run"}'
             command = json.loads(await reader.readexactly(length) or b"{}")
+            if not isinstance(command, dict):
+                return 400, b'{"error": "a command is a JSON object"}'
             return 200, json.dumps(await self._command(method, path, command)).encode()
         except (ValueError, KeyError, TypeError, IndexError, OSError) as problem:
             return 400, json.dumps({"error": f"{type(problem).__name__}: {problem}"}).encode()
