@@ -156,7 +156,7 @@ class CanReadLogs(Protocol):
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame seen on the switch: ``at`` seconds on this machine's CLOCK_MONOTONIC, hardware addresses, bytes."""
+    """One frame seen on the switch: ``at`` is seconds on this machine's CLOCK_MONOTONIC."""
 
     at: float
     port: str  # place whose cable it came in on
