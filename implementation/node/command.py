@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 
@@ -15,17 +16,13 @@ class CommandError(Exception):
 
 def run(argv: Sequence[str], *, seconds: float = 10.0) -> str:
     """The output of ``argv``. Raises CommandError."""
+    program = shutil.which(argv[0], path=PATH)
+    if program is None:
+        raise CommandError(f"{argv[0]} is not on PATH: install it")
     try:
         done = subprocess.run(
-            argv,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-            env={**os.environ, "PATH": PATH},
+            [program, *argv[1:]], capture_output=True, text=True, timeout=seconds, check=False
         )
-    except FileNotFoundError as error:
-        raise CommandError(f"{argv[0]} is not on PATH: install it") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CommandError(f"{' '.join(argv)}: {error}") from error
     if done.returncode != 0:
