@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,6 +86,7 @@ class Kube:
         await self._run(self._load)
 
     def _load(self) -> None:
+        import yaml
         from kubernetes import client, config
 
         settings: Any = client.Configuration()
@@ -92,7 +94,7 @@ class Kube:
         try:
             load: Any = config.load_kube_config
             load(str(self.kubeconfig), client_configuration=settings, persist_config=False)
-        except (config.ConfigException, OSError) as problem:
+        except (config.ConfigException, yaml.YAMLError, OSError, AttributeError, TypeError) as problem:
             said = f"kubeconfig {self.kubeconfig}: {problem}; name one that kubectl accepts"
             raise KubeError(said) from problem
         settings.retries = False
@@ -211,7 +213,8 @@ class Mirror:
         """End the watch."""
         self._over.set()
         if self._response is not None:
-            self._response.shutdown()  # close() would wait for the thread that reads
+            with suppress(RuntimeError, ValueError, OSError):  # it has ended by itself
+                self._response.shutdown()  # close() would wait for the thread that reads
 
     def _follow(self) -> None:
         """List, watch, and again from the list whenever the watch ends, until closed."""
@@ -239,6 +242,8 @@ class Mirror:
         if self._selector:
             query["labelSelector"] = self._selector
         self._response = self._kube.ask("GET", f"{self._path}?{urlencode(query)}", stream=True, timeout=330)
+        if self._over.is_set():
+            return
         rest = b""
         for part in self._response.stream(1 << 16):
             *lines, rest = (rest + part).split(b"\n")

@@ -81,7 +81,7 @@ async def allocation(lab: Lab) -> None:
         "addresses": len(set(addresses)), "ports": len(set(ports)), "out of range": strays,
     })
     right = {"addresses": 3, "ports": 3, "out of range": []}
-    lab.expect_value("equals", "allocated", {"expected": right}, "addresses and ports are unique and in range")
+    lab.expect_value("equals", "allocated", {"expected": right}, "all are unique and in range")
     outside = f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
     await refused(lab, first - 1, outside)
     await refused(lab, last + 1, outside)

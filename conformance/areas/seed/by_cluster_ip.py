@@ -8,7 +8,7 @@ from conformance.requirements import Level, requirement
 from conformance.timing import Aim
 
 
-@requirement("SEED-01", Level.CORE, source=f"{SOURCE}, 'by using both the Cluster IP address'", needs={"seed"})
+@requirement("SEED-01", Level.CORE, source=f"{SOURCE}, 'by using both the Cluster IP'", needs={"seed"})
 async def by_cluster_ip(lab: Lab) -> None:
     """The NextCloud login page MUST come at the ClusterIP of nextcloud-dev-clusterip to another pod."""
     post = await lab.post()

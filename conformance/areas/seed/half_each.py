@@ -44,6 +44,6 @@ async def half_each(lab: Lab) -> None:
     lab.probed("requests", aim, await served_by(lab, post, token, seen.outcomes))
     pods = sorted(post.addresses())
     every = {"acceptable": Answered(by=frozenset(pods)).to_json()}
-    lab.expect("every", "requests", every, "each request is answered and stands in the log of one of the pods")
+    lab.expect("every", "requests", every, "each request is answered and stands in a pod's log")
     shares = {"backends": pods, "alpha": ALPHA, "tolerance": TOLERANCE}
     lab.expect("shares", "requests", shares, "the two pods take equal shares")

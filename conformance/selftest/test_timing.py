@@ -1,0 +1,74 @@
+"""Durations, and settles and holds against a real agent."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from conformance.expectations import Answered, Refused
+from conformance.probes import Probe
+from conformance.selftest.fakes import free_port, now, running_agent, vantage_of
+from conformance.timing import Aim, Duration, Timing, holds, settles
+
+
+class Pen:
+    """Writes down what a body would."""
+
+    def __init__(self) -> None:
+        self.series, self.expected = {}, []
+
+    def now(self) -> Any:
+        return now()
+
+    def probed(self, series: Any, aim: Any, outcomes: Any) -> None:
+        self.series.setdefault(series, []).extend(outcomes)
+
+    def expect(self, kind: Any, series: Any, params: Any, says: Any) -> None:
+        self.expected.append((kind, series))
+
+
+def test_only_patience_is_scaled() -> None:
+    slow, fast = Timing().slower(3), Timing()
+    for field in fields(Timing):
+        factor = 1 if getattr(fast, field.name).rule else 3
+        assert getattr(slow, field.name).seconds == pytest.approx(getattr(fast, field.name).seconds * factor)
+
+
+def test_every_duration_says_where_it_comes_from() -> None:
+    assert all(getattr(Timing(), field.name).says for field in fields(Timing))
+
+
+def test_patience_cannot_be_shortened() -> None:
+    with pytest.raises(ValueError, match="1 or more"):
+        Timing().slower(0.5)
+
+
+async def test_what_is_right_settles_and_holds() -> None:
+    port, pen = free_port(), Pen()
+    async with running_agent(f"tcp:{port}") as here:
+        aims = [Aim(await vantage_of(here), Probe("tcp", ("127.0.0.1", port), count=30))]
+        assert await settles(pen, "s", aims, Answered(), Duration(2, True, ""), "it answers")
+        assert len(await holds(pen, "h", aims, Answered(), "it answers")) == 30
+    settled = f"s, agent to 127.0.0.1:{port}/tcp"
+    assert pen.expected == [("settles", settled), ("every", "h")]
+    assert len(pen.series[settled]) == 10
+
+
+async def test_what_never_comes_right_ends_at_the_bound() -> None:
+    pen = Pen()
+    async with running_agent() as here:
+        aims = [Aim(await vantage_of(here), Probe("tcp", ("127.0.0.1", free_port())))]
+        began = now()
+        assert not await settles(pen, "s", aims, Answered(), Duration(0.3, True, ""), "it answers")
+        assert 0.3 <= now() - began < 1.5
+
+
+async def test_every_vantage_has_to_settle() -> None:
+    port, pen = free_port(), Pen()
+    async with running_agent(f"tcp:{port}") as here:
+        there = await vantage_of(here)
+        aims = [Aim(there, Probe("tcp", ("127.0.0.1", one))) for one in (port, free_port())]
+        assert not await settles(pen, "s", aims, Answered(), Duration(0.2, True, ""), "both answer")
+        assert await settles(pen, "r", aims[1:], Refused(), Duration(1, True, ""), "it refuses")
