@@ -31,7 +31,7 @@ def silent_cut(lan: Lan, times: int = 5) -> dict[str, object]:
     for i in range(times):
         (owner,) = lan.owners()
         probing = lan.probe(0.9)
-        time.sleep(0.2 + 0.031 * i)
+        time.sleep(0.2 + 0.031 * (i % 8))
         lan.cut(owner)
         lan.until(lambda was=owner: any(h is not was for h in lan.owners()), 2)
         outages.append(max(gaps(probing.result()), default=0.0))

@@ -371,3 +371,19 @@ def test_after_any_schedule_of_faults_there_is_one_owner_and_then_the_first(
     at = world.now
     world.run(5.0)
     assert changes(world, at) == []
+
+
+@pytest.mark.parametrize("wait", [5.0, 20.0])
+def test_a_second_cut_after_the_heal_behaves_like_the_first(wait: float) -> None:
+    world = settled()
+    world.isolate(first(world))
+    world.run(1.0)
+    world.isolate(first(world), on=False)
+    world.run(wait)
+    (owner,) = world.owners()
+    assert owner == (second(world) if wait < world.pace.hold_down else first(world))
+    at = world.now
+    world.isolate(owner)
+    seen: list[float] = []
+    world.run(0.6, lambda: seen.append(world.now) if not seen and world.visible() else None)
+    assert seen[0] - at <= 0.35
