@@ -11,6 +11,7 @@ from implementation.loadbalancer.elect import Endpoint, candidates, interfaces, 
 from implementation.loadbalancer.pools import Configuration
 from implementation.loadbalancer.takeover import Vip
 from implementation.objects.balanced import BalancedNode, BalancedService
+from implementation.objects.pools import L2Advertisement, Pool
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -46,11 +47,7 @@ def wanted(
             # it off.
             if pool is None or ":" in address or address in of_nodes:
                 continue
-            adverts = config.advertisements(pool, dict(service.labels))
-            if inputs.read(service, inputs.SHARING):
-                # Who shares an address and who is selected could differ from service to service: MetalLB
-                # refuses both.
-                adverts = [advert for advert in adverts if not advert.service_selectors]
+            adverts = _advertisements(service, pool, config)
             names = candidates(nodes, endpoints.get(service.key, ()), adverts,
                                external_local=service.external_local)
             found.setdefault(address, (service.ingress[0], set()))[1].update(names)
@@ -60,3 +57,15 @@ def wanted(
                 mute.add(address)
     vips = {address: Vip(address, key, order(names, key)) for address, (key, names) in found.items() if names}
     return Wanted(vips, frozenset(mute), users)
+
+
+def _advertisements(service: BalancedService, pool: Pool, config: Configuration) -> list[L2Advertisement]:
+    """Those that hold for the service; for one that shares its address none that picks services.
+
+    Who shares an address and who is picked could differ from service to service: MetalLB refuses both
+    together.
+    """
+    adverts = config.advertisements(pool, dict(service.labels))
+    if inputs.read(service, inputs.SHARING):
+        return [advert for advert in adverts if not advert.service_selectors]
+    return adverts
