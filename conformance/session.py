@@ -170,13 +170,7 @@ async def judged(
     ``ended`` is told each verdict, ``show`` the progress ``every`` seconds. Raises RunError when the API
     server cannot be reached.
     """
-    client = Kube(cluster.kubeconfig, timeout=plan.timing.request.seconds)
-    try:
-        await client.open()
-        version = (await client.request("GET", "/version")).body.get("gitVersion", "")
-    except KubeError as problem:
-        client.close()
-        raise RunError(f"{plan.options.cluster}: {problem}") from problem
+    client, version = await _api(cluster, plan)
     run = secrets.token_hex(3)
     evidence = Remembering(_fresh(plan.folder) / EVIDENCE)
     evidence.header(run=run, **await asyncio.to_thread(_facts, plan, cluster, version))
@@ -197,6 +191,17 @@ async def judged(
         evidence.close(ended=_now(), interrupted=not complete)
         await rig.close(leave=not complete or plan.options.cluster.startswith(DISPOSABLE))
     return evidence.path
+
+
+async def _api(cluster: Cluster, plan: Plan) -> tuple[Kube, str]:
+    """A client that has reached the API server, and the version that this says of itself."""
+    client = Kube(cluster.kubeconfig, timeout=plan.timing.request.seconds)
+    try:
+        await client.open()
+        return client, str((await client.request("GET", "/version")).body.get("gitVersion", ""))
+    except KubeError as problem:
+        client.close()
+        raise RunError(f"{plan.options.cluster}: {problem}") from problem
 
 
 async def _last_words(cluster: Cluster) -> list[str]:

@@ -11,7 +11,7 @@ from conformance.post import CLUSTER_IP, NODE_PORT, Post
 from conformance.probes import Probe
 from conformance.timing import Aim
 
-SOURCE = "the blog post the project started from (shared facts: seed)"
+SOURCE = "the blog post the project started from"
 PAGES = 50
 
 
