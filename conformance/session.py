@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +34,7 @@ from conformance.verdict import Ruling
 
 EVIDENCE = "evidence.jsonl"
 DISPOSABLE = "netns:"  # clusters of this scheme end with the run; nothing in them is removed first
+REFERENCE = "reference-iptables"  # judged in such a cluster when nothing is named
 CLOSING = 1.5  # seconds for the cluster to close once the run was interrupted
 _WORDS = "descriptors", "miniatures"
 _BAD_INPUT = (OptionError, RequirementError, ProfileError, DeclarationError, ClusterError)
@@ -72,8 +73,11 @@ def prepare(
 ) -> Plan:
     """Check every option and select the requirements, unless they are ``chosen`` already.
 
-    Raises RunError with one sentence.
+    A cluster that is raised for the run has nothing that serves, so there the reference is judged when
+    nothing is named. Raises RunError with one sentence.
     """
+    if options.cluster.startswith(DISPOSABLE) and not options.implementation:
+        options = replace(options, implementation=REFERENCE)
     try:
         if chosen is None and not (chosen := chosen_requirements(options)):
             raise RequirementError("nothing is selected: no requirement is all that was asked for")

@@ -10,15 +10,16 @@ from typing import Any
 
 from conformance.cli.running import run_and_report
 from conformance.cli.selection import add_running, add_selection, options_of
+from conformance.session import REFERENCE
 
-CLUSTER, IMPLEMENTATION = "netns://?seed", "reference-iptables"
+CLUSTER = "netns://?seed"
 
 
 def add(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser("certify", help="judge an implementation in the embedded cluster")
     add_selection(parser)
-    named = f"name or TOML file of a descriptor (default: {IMPLEMENTATION})"
+    named = f"name or TOML file of a descriptor (default: {REFERENCE})"
     parser.add_argument("--implementation", help=named)
     parser.add_argument("--cluster", help=f"URL of a cluster to raise (default: {CLUSTER})")
     add_running(parser)
@@ -27,6 +28,6 @@ def add(commands: Any) -> None:
 
 def command(arguments: argparse.Namespace) -> int:
     """Certify; the files are under ``OUT/certificate/<implementation>/``."""
-    options = options_of(arguments, cluster=CLUSTER, implementation=IMPLEMENTATION)
+    options = options_of(arguments, cluster=CLUSTER, implementation=REFERENCE)
     name = Path(options.implementation).name.removesuffix(".toml")
     return run_and_report(options, Path(options.out) / "certificate" / name)
