@@ -18,7 +18,9 @@ CLUSTER_CIDR = "10.42.0.0/16"
 SERVICE_CIDR = "10.43.0.0/16"
 API_SERVICE, DNS_SERVICE = "10.43.0.1", "10.43.0.10"
 MOST_NODES = 20  # .114 upward, below the seed's load balancer pool that begins at .200
+API_SERVER = "clusters.apiserver.http:main"
 _FIRST_NODE = 114
+_ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*", re.ASCII)
 _FORMS = "netns://, netns://2-nodes, or with options netns://?seed&nodes=3"
 
 
@@ -43,6 +45,7 @@ class Options:
 
     nodes: int = 3
     seed: bool = False
+    apiserver: str = API_SERVER  # module:function that is run as the API server
 
 
 def parse(url: str) -> Options:
@@ -54,12 +57,15 @@ def parse(url: str) -> Options:
     sizes = _size(url, parts.netloc)
     if parts.path not in ("", "/") or parts.fragment:
         raise ClusterError(f"{url}: nothing may stand after the size but ?options; write {_FORMS}")
-    seed = False
+    seed, apiserver = False, API_SERVER
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name == "nodes":
             sizes.append(_count(url, value))
+        elif name == "apiserver":
+            apiserver = _entry(url, value)
         elif name not in ("seed", "dual"):
-            raise ClusterError(f"{url}: unknown option {name!r}; the options are seed, dual and nodes=N")
+            raise ClusterError(f"{url}: unknown option {name!r}; the options are seed, dual, nodes=N and "
+                               "apiserver=MODULE:FUNCTION")
         elif _flag(url, name, value):
             if name == "dual":
                 raise ClusterError(f"{url}: the embedded cluster is IPv4 only so far; leave out dual")
@@ -69,7 +75,15 @@ def parse(url: str) -> Options:
     nodes = sizes[0] if sizes else 3
     if not 1 <= nodes <= MOST_NODES:
         raise ClusterError(f"{url}: {nodes} nodes; between 1 and {MOST_NODES} are possible")
-    return Options(nodes, seed)
+    return Options(nodes, seed, apiserver)
+
+
+def _entry(url: str, text: str) -> str:
+    """The name of a function that can be loaded where the API server is started."""
+    if _ENTRY.fullmatch(text):
+        return text
+    raise ClusterError(f"{url}: apiserver={text} names no function; write package.module:function, "
+                       f"{API_SERVER} for example")
 
 
 def _size(url: str, text: str) -> list[int]:

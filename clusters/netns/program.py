@@ -56,10 +56,16 @@ class Program:
 
 
 def call(entry: str, args: Sequence[str]) -> int:
-    """Call ``module:function`` with a list of arguments; gives its exit status."""
-    module, _, function = entry.partition(":")
-    status = getattr(importlib.import_module(module), function)(list(args))
-    return int(status or 0)
+    """Call ``module:function`` with a list of arguments; gives its exit status.
+
+    SystemExit with a sentence when there is no such module or function.
+    """
+    module, _, name = entry.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise SystemExit(f"cannot load {entry}: {error}") from error
+    return int(function(list(args)) or 0)
 
 
 def run_child(program: Program, fds: Sequence[int]) -> NoReturn:

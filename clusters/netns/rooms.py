@@ -163,7 +163,7 @@ class Rooms:
         names = ("127.0.0.1", "localhost", plan.CONTROL_PLANE, plan.API_SERVICE, "kubernetes",
                  "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
         program = Program(
-            python="clusters.apiserver.http:main",
+            python=self.config["apiserver"],
             args=("--listen", f"{plan.CONTROL_PLANE}:{bootstrap.API_PORT}", "--inherit-fd", "3",
                   "--token-file", str(internal / "tokens"), "--cert-dir", str(internal / "pki"),
                   "--service-cidr", plan.SERVICE_CIDR, "--cluster-cidr", plan.CLUSTER_CIDR,
@@ -183,9 +183,10 @@ class Rooms:
         log = self.folder / "logs" / "api-server"
         while True:
             if server.ended.done():
+                last = (last_lines(log) or ["it said nothing"])[-1]
                 raise ClusterError(
-                    f"the API server ended with status {server.ended.result()} before it answered; "
-                    "its last lines say why", log=last_lines(log))
+                    f"the API server ended with status {server.ended.result()} before it answered: {last}",
+                    log=last_lines(log))
             with suppress(ClusterError):
                 if not (self.folder / "internal" / "pki" / "ca.crt").exists():
                     raise ClusterError("the certificates are not made yet")

@@ -106,6 +106,13 @@ def test_nothing_is_left_when_the_machine_is_killed() -> None:
     assert _host() == before
 
 
+async def test_another_api_server_by_name_and_one_that_is_not_there() -> None:
+    cluster = await locate("netns://1-node?apiserver=clusters.miniatures.double_books:main")
+    await cluster.close()
+    with pytest.raises(ClusterError, match=r"cannot load clusters\.miniatures\.nothing:main: No module"):
+        await locate("netns://1-node?apiserver=clusters.miniatures.nothing:main")
+
+
 async def test_two_clusters_stand_side_by_side_and_know_nothing_of_each_other() -> None:
     one, two = await asyncio.gather(locate("netns://1-node"), locate("netns://2-nodes"))
     assert isinstance(one, NetnsCluster)
