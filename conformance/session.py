@@ -227,10 +227,14 @@ async def _tick(engine: Engine, show: Callable[[str], None], every: float) -> No
 
 
 def _fresh(folder: Path) -> Path:
-    """The folder without what an earlier run left there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in (folder / EVIDENCE, *folder.glob("report.*"), folder / "junit.xml"):
-        old.unlink(missing_ok=True)
+    """The folder without what an earlier run left there; raises RunError when it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in (folder / EVIDENCE, *folder.glob("report.*"), folder / "junit.xml"):
+            old.unlink(missing_ok=True)
+    except OSError as problem:
+        said = f"{folder}: {problem.strerror}; name a folder that can be written, with --out"
+        raise RunError(said) from problem
     shutil.rmtree(folder / "snapshots", ignore_errors=True)
     return folder
 

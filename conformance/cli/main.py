@@ -6,6 +6,7 @@ Exit status: 0 conformant, 1 failed, 2 unknown, 3 bad usage or nothing to judge,
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -37,11 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add(commands)
     options = parser.parse_args(argv)
     try:
-        return int(options.command(options))
+        status = int(options.command(options))
+        sys.stdout.flush()
+        return status
     except RunError as problem:
         return _say(problem, *problem.log)
     except (EvidenceError, OptionError) as problem:
         return _say(problem)
+    except BrokenPipeError:  # whoever reads us has seen enough, as `list | head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("interrupted before anything was judged", file=sys.stderr)
         return BAD_USAGE
