@@ -60,6 +60,8 @@ class Feature(StrEnum):
     LOAD_BALANCER_PING = "load-balancer-ping"
     AFFINITY_SCOPE = "affinity-scope"
     IPTABLES_CHAINS = "iptables-chains"
+    POOL_CONFIG = "pool-config"
+    FAILOVER_SECONDS = "failover-seconds"
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,11 @@ ABOUT: Mapping[Feature, About] = {
     Feature.IPTABLES_CHAINS: _A(
         "Style of kube-proxy's iptables chains on the nodes; none where there are no such chains.",
         values=("current", "1.18", "none")),
+    Feature.POOL_CONFIG: _A(
+        "How the load balancer learns its addresses: from the seed's ConfigMap, or they are given already.",
+        values=("metallb-configmap", "given")),
+    Feature.FAILOVER_SECONDS: _A(
+        "The longest outage of a load balancer address when its node dies.", values=("0.6", "1", "3", "10")),
 }
 
 

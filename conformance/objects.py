@@ -102,9 +102,11 @@ def agent_arguments(name: str, nonce: str, token: str, control: int, echo: Seque
 
 def agent_pod(
     name: str, run: str, *, image: str, node: str, nonce: str, token: str, control: int,
-    labels: Mapping[str, str] | None = None, echo: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None, echo: Sequence[str] = (), on_host: bool = False,
 ) -> Object:
     """A pod that runs the agent on ``node``, its program from the ConfigMap ``conformance-agent`` beside it.
+
+    With ``on_host`` it has the node's own network.
     """
     arguments = agent_arguments(name, nonce, token, control, echo)
     container = {
@@ -117,4 +119,5 @@ def agent_pod(
         "nodeName": node, "containers": [container], "terminationGracePeriodSeconds": 1,
         "tolerations": [{"operator": "Exists"}],
         "volumes": [{"name": "agent", "configMap": {"name": AGENT_CONFIG}}],
+        **({"hostNetwork": True} if on_host else {}),
     })

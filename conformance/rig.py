@@ -51,6 +51,7 @@ class Wanted:
     node: str
     labels: Mapping[str, str]
     echo: tuple[str, ...] = ()
+    on_host: bool = False  # in the node's own network
 
 
 class Rig:
@@ -72,6 +73,7 @@ class Rig:
         self._configured: dict[str, asyncio.Task[Object]] = {}
         self.pods = Mirror(kube, "Pod", "v1", selector=f"{RUN_LABEL}={run}")
         self.slices = Mirror(kube, "EndpointSlice", "discovery.k8s.io/v1")
+        self.balanced: Mirror | None = None
 
     async def powers(self) -> frozenset[str]:
         """Which of POWERS this cluster has."""
@@ -101,6 +103,23 @@ class Rig:
         self.clients = [backend.vantage for backend in pods.result()]
         self.outside = outside.result() if outside else None
 
+    def services(self) -> Mirror:
+        """A mirror of all Services, followed from when it is first asked for."""
+        if self.balanced is None:
+            self.balanced = Mirror(self.kube, "Service", "v1")
+        return self.balanced
+
+    async def node_agents(self) -> list[Backend]:
+        """An agent in the network of each node itself, in the nodes' order; started when first asked for."""
+        async def start() -> list[Backend]:
+            wanted = [
+                Wanted(f"node-{number}", node.name, {"app": "node"}, on_host=True)
+                for number, node in enumerate(self.nodes)
+            ]
+            return await self.agents(self.namespace, wanted)
+
+        return await self.once("node-agents", start)
+
     async def once(self, name: str, make: Callable[[], Awaitable[T]]) -> T:
         """What several requirements share: made for the first that asks, the same for all, as is its failure.
         """
@@ -124,6 +143,14 @@ class Rig:
         self._namespaces.append(name)
         await self.kube.create(objects.namespace(name, self.run))
 
+    async def share_namespace(self, name: str) -> None:
+        """Create a namespace unless it is there; only one that the run made is removed at its end."""
+        answer = await self.kube.attempt(objects.namespace(name, self.run))
+        if answer.ok:
+            self._namespaces.append(name)
+        elif answer.code != 409:
+            raise KubeError(f"create Namespace {name}: {answer.said()}")
+
     async def agents(self, namespace: str, wanted: Sequence[Wanted]) -> list[Backend]:
         """Start agent pods and wait until each is ready and has said hello, in the order given."""
         await self._configure(namespace)
@@ -132,7 +159,7 @@ class Rig:
             for one, nonce in zip(wanted, nonces, strict=True):
                 made = objects.agent_pod(
                     one.name, self.run, image=self.image, node=one.node, nonce=nonce, token=self.token,
-                    control=CONTROL_PORT, labels=one.labels, echo=one.echo,
+                    control=CONTROL_PORT, labels=one.labels, echo=one.echo, on_host=one.on_host,
                 )
                 group.create_task(self.kube.create(made, namespace))
         pods = await self.ready_pods(namespace, [one.name for one in wanted])
@@ -174,6 +201,8 @@ class Rig:
         """
         self.pods.close()
         self.slices.close()
+        if self.balanced is not None:
+            self.balanced.close()
         if not leave:
             await self._remove()
         self.kube.close()

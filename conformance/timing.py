@@ -35,6 +35,12 @@ class Timing:
         30.0, True, "upstream's endpoint lag: a Service answers within 30 s of its endpoints being ready")
     refuses: Duration = Duration(
         30.0, True, "upstream: connections to a Service without endpoints are refused within 30 s")
+    balanced: Duration = Duration(
+        30.0, True, "a bare-metal load balancer gives an address in seconds; upstream waits 20 min")
+    freed: Duration = Duration(
+        60.0, True, "MetalLB's own tests: a waiting Service has a freed address within a minute")
+    joins: Duration = Duration(
+        30.0, True, "upstream's endpoint lag: a new endpoint gets traffic within 30 s of being ready")
     attempt: Duration = Duration(2.0, True, "an attempt without an answer for 2 s has failed")
     pods: Duration = Duration(60.0, False, "for pods of the suite to become ready")
     objects: Duration = Duration(30.0, False, "for the API server to show what a controller makes")

@@ -108,16 +108,21 @@ def exit_code(judgement: Judgement) -> int:
 def _overall(rulings: Sequence[Ruling], selected: Mapping[str, Record], interrupted: bool) -> Overall:
     """Failed, suite-error, unknown, partial, nothing, conformant: the first that is true."""
     seen = {ruling.verdict for ruling in rulings}
-    missing = {
-        ruling.id for ruling in rulings if ruling.verdict in {Verdict.NOT_RUN, Verdict.UNSUPPORTED}
-        and selected.get(ruling.id, {}).get("level") == "core"
-    }
+    missing = {ruling.id for ruling in rulings if _is_missed(ruling, selected.get(ruling.id, {}))}
     order = (
         (Overall.FAILED, Verdict.FAIL in seen), (Overall.SUITE_ERROR, Verdict.SUITE_ERROR in seen),
         (Overall.UNKNOWN, Verdict.UNKNOWN in seen or interrupted), (Overall.PARTIAL, bool(missing)),
         (Overall.NOTHING, Verdict.PASS not in seen), (Overall.CONFORMANT, True),
     )
     return next(overall for overall, holds in order if holds)
+
+
+def _is_missed(ruling: Ruling, entry: Record) -> bool:
+    """True for a core requirement that was not judged; one of an optional feature may be unsupported."""
+    if entry.get("level") != "core":
+        return False
+    return ruling.verdict is Verdict.NOT_RUN or (
+        ruling.verdict is Verdict.UNSUPPORTED and not entry.get("features"))
 
 
 @dataclass(frozen=True)
@@ -223,6 +228,9 @@ class _Case:
                 own["violations"] += one.check.numbers.get("violations", 0)
         if own["n"]:
             numbers |= own | {"bound95": statistics.upper_bound(own["violations"], own["n"])}
+        for record in self._of("value"):  # a number whose name says seconds was measured for the report
+            if record["name"].endswith("_s") and isinstance(record["value"], float | int):
+                numbers.setdefault(record["name"], record["value"])
         seconds = [record["seconds"] for record in self._of("done")]
         return numbers | ({"seconds": seconds[-1]} if seconds else {})
 

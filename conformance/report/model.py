@@ -157,7 +157,9 @@ def _shared(numbers: Mapping[str, Any]) -> str:
 def _timed(numbers: Mapping[str, Any]) -> str:
     """What was measured in seconds."""
     words = {"settled_s": "settled in", "longest_gap_s": "longest gap", "lost_s": "lost"}
-    said = [f"{word} {numbers[name]:.3f} s" for name, word in words.items() if numbers.get(name) is not None]
+    names = [*words, *(name for name in numbers if name.endswith("_s") and name not in words)]
+    said = [f"{words.get(name, name[:-2].replace('_', ' '))} {numbers[name]:.3f} s"
+            for name in names if numbers.get(name) is not None]
     if "seconds" in numbers:
         said.append(f"took {numbers['seconds']:.1f} s")
     return ", ".join(said)

@@ -1,0 +1,1 @@
+"""Traffic from outside under an externalTrafficPolicy."""

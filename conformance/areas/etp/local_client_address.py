@@ -1,0 +1,28 @@
+"""ETP-02: with Local, the backend knows its client."""
+
+from __future__ import annotations
+
+from conformance.balanced import ECHO_PORT, balanced
+from conformance.expectations import Answered
+from conformance.features import Feature
+from conformance.lab import Lab
+from conformance.probes import Probe
+from conformance.requirements import Level, requirement
+from conformance.timing import Aim
+
+
+@requirement(
+    "ETP-02", Level.CORE, needs={"two-nodes", "outside"}, features={Feature.LOAD_BALANCER},
+    source="e2e loadbalancer.go, 'should work for type=LoadBalancer' (ESIPP), which only asks that the "
+    "address be no node's",
+)
+async def local_client_address(lab: Lab) -> None:
+    """With policy Local the backend MUST see the client's own address through the load balancer's."""
+    backends = await lab.backends(1, nodes=lab.nodes[-1:])
+    _, address = await balanced(lab, backends, externalTrafficPolicy="Local")
+    if not address:
+        return
+    probe = Probe("tcp", (address, ECHO_PORT), count=100, timeout=lab.timing.attempt.seconds)
+    exactly = Answered(by=backends.nonces, source=frozenset(lab.outside.addresses))
+    says = "the pod answers and sees the client's own address"
+    await lab.serves("policy Local", [Aim(lab.outside, probe)], exactly, says)

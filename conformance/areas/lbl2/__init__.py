@@ -1,0 +1,1 @@
+"""Load balancer addresses announced by ARP."""

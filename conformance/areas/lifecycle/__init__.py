@@ -1,0 +1,1 @@
+"""What serves is restarted, and nobody notices."""
