@@ -47,37 +47,44 @@ def whole_number(text: str, name: str) -> int:
     return int(text)
 
 
-def list_objects(
-    store: Store,
-    resource: Resource,
-    home: Resource,
-    options: ListOptions,
-    recode: Callable[[bytes], bytes] | None = None,
-) -> bytes:
-    """The JSON of a ``List`` object. ``home`` is the kind that holds the objects. Refused: 400, 410, 504."""
+@dataclass(frozen=True)
+class Page:
+    """What a list holds: its own metadata, and the entries."""
+
+    metadata: dict[str, Any]
+    entries: list[Entry]
+
+
+def page(store: Store, home: Resource, options: ListOptions) -> Page:
+    """The objects of a list. ``home`` is the kind that holds them. Refused: 400, 410, 504."""
     version, after = _starting_point(store, options)
     entries = _entries(store, home, options, version, after)
     if options.test is not None:
         test = options.test
         entries = ((key, entry) for key, entry in entries if test(entry.object))
-    bodies: list[bytes] = []
     metadata: dict[str, Any] = {"resourceVersion": str(version)}
-    if options.limit:
-        last: Key | None = None
-        for key, entry in entries:
-            if len(bodies) == options.limit:
-                metadata["continue"] = _token(version, last)
-                if options.test is None:
-                    metadata["remainingItemCount"] = 1 + sum(1 for _ in entries)
-                break
-            bodies.append(entry.body)
-            last = key
-    else:
-        bodies = [entry.body for _, entry in entries]
+    if not options.limit:
+        return Page(metadata, [entry for _, entry in entries])
+    found: list[Entry] = []
+    last: Key | None = None
+    for key, entry in entries:
+        if len(found) == options.limit:
+            metadata["continue"] = _token(version, last)
+            if options.test is None:
+                metadata["remainingItemCount"] = 1 + sum(1 for _ in entries)
+            break
+        found.append(entry)
+        last = key
+    return Page(metadata, found)
+
+
+def list_body(resource: Resource, found: Page, recode: Callable[[bytes], bytes] | None = None) -> bytes:
+    """The JSON of a ``List`` object; ``recode`` gives another face to each body."""
+    bodies = [entry.body for entry in found.entries]
     if recode:
         bodies = [recode(body) for body in bodies]
-    head = f'{{"kind":"{resource.kind}List","apiVersion":"{resource.api_version}","metadata":'.encode()
-    return b'%s%s,"items":[%s]}' % (head, msgspec.json.encode(metadata), b",".join(bodies))
+    head = f'{{"kind":"{resource.list_kind}","apiVersion":"{resource.api_version}","metadata":'.encode()
+    return b'%s%s,"items":[%s]}' % (head, msgspec.json.encode(found.metadata), b",".join(bodies))
 
 
 def _starting_point(store: Store, options: ListOptions) -> tuple[int, Key | None]:

@@ -12,15 +12,17 @@ from typing import Any
 from aiohttp import web
 
 from clusters.apiserver import faces, routes
+from clusters.apiserver.accept import accepted
 from clusters.apiserver.deletion import delete_options
-from clusters.apiserver.listing import ListOptions, list_objects, whole_number
+from clusters.apiserver.forms import faced, list_in, object_in
+from clusters.apiserver.listing import ListOptions, page, whole_number
 from clusters.apiserver.parameters import dry_run, read_json, request_selector, response, unknown_fields
 from clusters.apiserver.registry import PATCHES, Registry
 from clusters.apiserver.resources import Resource, home
 from clusters.apiserver.scale import scale_of, with_replicas
 from clusters.apiserver.shapes import parse_json
 from clusters.apiserver.status import Refused, bad_request, unsupported_media
-from clusters.apiserver.store import Entry, encode
+from clusters.apiserver.store import Entry
 
 
 class Operations:
@@ -46,20 +48,20 @@ class Operations:
         }
         return answers[target.verb](request, target, body)
 
-    def _get(self, _request: web.BaseRequest, target: routes.Target, _body: bytes) -> web.Response:
-        return _object(target.resource, self.registry.get(home(target.resource), target.key))
+    def _get(self, request: web.BaseRequest, target: routes.Target, _body: bytes) -> web.Response:
+        return self._object(request, target.resource, self.registry.get(home(target.resource), target.key))
 
     def _create(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
         holder, value, warnings = _sent(request, target, body)
         entry = self.registry.create(holder, target.namespace, value, dry_run(request.query))
-        return _object(target.resource, entry, 201, warnings)
+        return self._object(request, target.resource, entry, 201, warnings)
 
     def _update(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
         holder, value, warnings = _sent(request, target, body)
         entry, created = self.registry.update(
             holder, target.key, value, target.subresource, dry_run(request.query)
         )
-        return _object(target.resource, entry, 201 if created else 200, warnings)
+        return self._object(request, target.resource, entry, 201 if created else 200, warnings)
 
     def _patch(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
         if request.content_type not in PATCHES:
@@ -70,7 +72,7 @@ class Operations:
         entry = self.registry.patch(
             holder, target.key, request.content_type, patch, target.subresource, pretend
         )
-        return _object(target.resource, entry)
+        return self._object(request, target.resource, entry)
 
     def _bind(self, target: routes.Target, value: Any) -> web.Response:
         place = value.get("target") if isinstance(value, dict) else None
@@ -102,14 +104,15 @@ class Operations:
             query.get("resourceVersion", ""),
             query.get("resourceVersionMatch", ""),
         )
-        recode = faces.body_from_home if target.resource.stored_as else None
-        return response(list_objects(self.store, target.resource, holder, options, recode))
+        form = accepted(request.headers.get("Accept", ""))
+        found = page(self.store, holder, options)
+        return response(list_in(form, target.resource, found, query, self.registry.now()))
 
     def _delete(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
         options = delete_options(read_json(request, body), dict(request.query))
         entry, gone = self.registry.delete(home(target.resource), target.key, options)
         if target.resource.returns_deleted or not gone:
-            return _object(target.resource, entry)
+            return self._object(request, target.resource, entry)
         details = {
             "name": target.name,
             "group": target.resource.group,
@@ -141,7 +144,7 @@ class Operations:
             if self.store.get(holder, key) is not None:
                 with contextlib.suppress(Refused):  # a lasting namespace stays, the others go
                     self.registry.delete(holder, key, options)
-        items = b",".join(_faced(target.resource)(entry.body) for _, entry in chosen)
+        items = b",".join(faced(target.resource, entry.body) for _, entry in chosen)
         kind, version = target.resource.kind, target.resource.api_version
         return response(
             f'{{"kind":"{kind}List","apiVersion":"{version}","metadata":{{"resourceVersion":'
@@ -150,16 +153,20 @@ class Operations:
             + b"]}"
         )
 
-
-def _faced(resource: Resource) -> Callable[[bytes], bytes]:
-    return faces.body_from_home if resource.stored_as else bytes
-
-
-def _object(resource: Resource, entry: Entry, status: int = 200, warnings: str = "") -> web.Response:
-    answer = response(encode(resource, _faced(resource)(entry.body)), status)
-    if warnings:
-        answer.headers["Warning"] = f'299 - "{warnings}"'
-    return answer
+    def _object(
+        self,
+        request: web.BaseRequest,
+        resource: Resource,
+        entry: Entry,
+        status: int = 200,
+        warnings: str = "",
+    ) -> web.Response:
+        form = accepted(request.headers.get("Accept", ""))
+        told = object_in(form, resource, entry.object, entry.body, request.query, self.registry.now())
+        answer = response(told, status)
+        if warnings:
+            answer.headers["Warning"] = f'299 - "{warnings}"'
+        return answer
 
 
 def _sent(request: web.BaseRequest, target: routes.Target, body: bytes) -> tuple[Resource, Any, str]:

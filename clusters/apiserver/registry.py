@@ -61,6 +61,10 @@ class Registry:
         self._rng = rng or random.Random()
         self._deleter = Deleter(store, self._forget, lambda: timestamp(now()))
 
+    def now(self) -> float:
+        """The time as this cluster has it, in seconds since 1970."""
+        return self._now()
+
     def get(self, resource: Resource, key: Key) -> Entry:
         """The object. Refused 404."""
         entry = self.store.get(resource, key)

@@ -6,7 +6,9 @@ Read from the published API reference of Kubernetes 1.36. The list-map keys of s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from clusters.apiserver.columns import Layout
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -29,11 +31,17 @@ class Resource:
     needs_version: bool = False  # PUT must carry metadata.resourceVersion
     returns_deleted: bool = False  # DELETE answers the object, not a Status
     stored_as: str = ""  # "group/version/plural" of the kind that holds the objects, when it is another one
+    layout: Layout | None = field(default=None, compare=False)  # of a custom resource; the others' by kind
 
     @property
     def api_version(self) -> str:
         """``v1`` or ``group/version``, as objects carry it."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def list_kind(self) -> str:
+        """The kind of a list of them."""
+        return f"{self.kind}List"
 
     @property
     def qualified(self) -> str:

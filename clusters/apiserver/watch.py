@@ -30,14 +30,15 @@ Encode = Callable[[bytes, Any], bytes]
 class Scope:
     """What a watcher wants to see: one kind, in one namespace or all, maybe only what a selector matches.
 
-    ``encode`` gives an object's JSON from its stored body; kinds with two faces have two. ``face`` names it.
+    ``encode`` gives an object's JSON from its stored body; kinds with two faces have two. ``face`` names it;
+    without a name nothing made for this watcher is shared with others (rows of a table hold ages).
     """
 
     resource: Resource
     namespace: str = ""
     test: Test | None = None
     encode: Callable[[bytes], bytes] | None = None
-    face: str = ""
+    face: str | None = ""
 
     def object(self, body: bytes) -> bytes:
         """The JSON of a stored object as this watcher is to see it."""
@@ -63,14 +64,15 @@ def frame(event: Event, scope: Scope) -> bytes:
     kind = _kind(event, scope.test)
     if not kind:
         return b""
-    cached = event.frames.get(kind + scope.face)
+    cached = None if scope.face is None else event.frames.get(kind + scope.face)
     if cached is None:
         body = event.last.body
         if kind == "LEFT" and event.old is not None:
             # The object left the selector: its last matching state, at the version at which it left.
             body = _with_version(event.old.body, event.version)
         cached = line("DELETED" if kind == "LEFT" else kind, scope.object(body))
-        event.frames[kind + scope.face] = cached
+        if scope.face is not None:
+            event.frames[kind + scope.face] = cached
     return cached
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from clusters.apiserver import faces, routes
+from clusters.apiserver.accept import Form, accepted
+from clusters.apiserver.forms import object_in, table_options
 from clusters.apiserver.listing import whole_number
 from clusters.apiserver.parameters import JSON, flag, request_selector
 from clusters.apiserver.resources import Resource, home
+from clusters.apiserver.selectors import Test
 from clusters.apiserver.status import Refused, expired, forbidden_field
 from clusters.apiserver.store import Store, encode
 from clusters.apiserver.watch import Hub, Scope, Watcher, chunk, line
@@ -33,15 +37,8 @@ class Watching:
         """Streams events until the client's timeout or its end. Refused: 400, 422."""
         query, holder = request.query, home(target.resource)
         test = request_selector(holder, query, target.name)
-        scope = Scope(
-            target.resource,
-            target.namespace,
-            test,
-            (lambda body: encode(target.resource, faces.body_from_home(body)))
-            if target.resource.stored_as
-            else None,
-            target.resource.group,
-        )
+        form = accepted(request.headers.get("Accept", ""))
+        scope = _scope(form, target, test, query)
         seconds = whole_number(query.get("timeoutSeconds", ""), "timeoutSeconds") or _LONGEST
         first, position, refused = self._beginning(scope, holder, query)
         response = web.StreamResponse(headers={"Content-Type": JSON, "Cache-Control": "no-cache, private"})
@@ -108,16 +105,54 @@ class Watching:
         return None
 
     def _bookmark(self, scope: Scope, *, ends_initial: bool) -> bytes:
+        told = self._bookmark_metadata(ends_initial=ends_initial)
+        resource = scope.resource
+        if scope.face is None:  # in a table a bookmark is a row without cells
+            held = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": told}
+            body = {
+                "kind": "Table",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": {"resourceVersion": told["resourceVersion"]},
+                "columnDefinitions": [],
+                "rows": [{"cells": [], "object": held}],
+            }
+        else:
+            body = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": told}
+        return line("BOOKMARK", msgspec.json.encode(body))
+
+    def _bookmark_metadata(self, *, ends_initial: bool) -> dict[str, Any]:
         metadata: dict[str, Any] = {"resourceVersion": str(self.store.version), "creationTimestamp": None}
         if ends_initial:
             metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
-        resource = scope.resource
-        return line(
-            "BOOKMARK",
-            msgspec.json.encode(
-                {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
-            ),
-        )
+        return metadata
+
+
+def _scope(form: Form, target: routes.Target, test: Test | None, query: Mapping[str, str]) -> Scope:
+    """What a watch shows and how: bytes shared by all its like, or rows of its own."""
+    resource = target.resource
+    if form.kind != "Table":
+        shown: Callable[[bytes], bytes] | None = None
+        face = resource.group if resource.stored_as else ""
+        if form.kind:
+            face = "partial"
+
+            def shown(body: bytes) -> bytes:
+                return object_in(form, resource, msgspec.json.decode(body), body, query, 0.0)
+        elif resource.stored_as:
+
+            def shown(body: bytes) -> bytes:
+                return encode(resource, faces.body_from_home(body))
+
+        return Scope(resource, target.namespace, test, shown, face)
+    table_options(form, query)  # refused before the stream begins
+    columns_due = [True]
+
+    def as_row(body: bytes) -> bytes:
+        first, columns_due[0] = columns_due[0], False
+        obj = msgspec.json.decode(body)
+        return object_in(form, resource, obj, body, query, time.time(), with_columns=first)
+
+    return Scope(resource, target.namespace, test, as_row, None)
 
 
 def _check_watch_options(initial: str, match: str) -> None:
