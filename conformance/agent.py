@@ -30,7 +30,7 @@ _LINE = 65536  # the longest line or head taken from anybody
 _BODY = 4 << 20  # the longest command
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
-_STREAMS = ("tcp", "http", "connect")
+_STREAMS = ("tcp", "http", "connect", "held")
 
 
 def address(pair: Any) -> str:
@@ -177,8 +177,8 @@ class Prober:
         self.kind = command["kind"]
         self.protocol = command.get("protocol", "udp" if self.kind == "udp" else "tcp")
         if self.kind not in (*_STREAMS, "udp", "exchange") or self.protocol not in ("tcp", "udp"):
-            raise ValueError(f"kind {self.kind!r} over {self.protocol!r}: expected tcp, udp, http, connect "
-                             "or exchange, over tcp or udp")
+            raise ValueError(f"kind {self.kind!r} over {self.protocol!r}: expected tcp, udp, http, connect, "
+                             "held or exchange, over tcp or udp")
         self.target = (str(command["target"][0]), int(command["target"][1]))
         self.family = socket.AF_INET6 if ":" in self.target[0] else socket.AF_INET
         self.count, self.timeout = int(command.get("count", 1)), float(command.get("timeout", 1.0))
@@ -191,6 +191,9 @@ class Prober:
 
     async def run(self) -> list[Attempt]:
         """Send them all; gives the attempts in the order they were due, times in seconds since ``began``."""
+        if self.kind == "held":
+            found = await asyncio.gather(*[self._conversation() for _ in range(self.concurrency)])
+            return sorted((one for rows in found for one in rows), key=lambda one: one["at"])
         if self.interval is not None:
             return list(await asyncio.gather(*[self._due(number) for number in range(self.count)]))
         attempts: list[Attempt] = [{} for _ in range(self.count)]
@@ -210,30 +213,47 @@ class Prober:
             await asyncio.sleep(wait)
         return await self._attempt(number)
 
+    async def _conversation(self) -> list[Attempt]:
+        """``count`` exchanges on one connection, at their instants; it ends with the first that fails."""
+        rows: list[Attempt] = []
+        with socket.socket(self.family, socket.SOCK_STREAM) as wire:
+            wire.setblocking(False)
+            for number in range(self.count):
+                wait = self.began + number * (self.interval or 0.0) - time.monotonic()
+                await asyncio.sleep(max(0.0, wait))
+                rows.append(await self._timed(wire, number, opened=number > 0))
+                if rows[-1]["outcome"] != "answered":
+                    break
+        return rows
+
     async def _attempt(self, number: int) -> Attempt:
+        wire = socket.socket(self.family, socket.SOCK_STREAM if self.protocol == "tcp" else socket.SOCK_DGRAM)
+        with wire:
+            return await self._timed(wire, number)
+
+    async def _timed(self, wire: socket.socket, number: int, *, opened: bool = False) -> Attempt:
+        """One attempt on ``wire``, which may be open already; it ends in exactly one outcome."""
         began = time.monotonic()
         seen: Attempt = {"at": began - self.began, "by": "", "peer": "", "source": "", "detail": ""}
-        wire = socket.socket(self.family, socket.SOCK_STREAM if self.protocol == "tcp" else socket.SOCK_DGRAM)
         try:
             wire.setblocking(False)
-            if self.source_port:
+            if self.source_port and not opened:
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 wire.bind(("::" if self.family == socket.AF_INET6 else "0.0.0.0", self.source_port))
-            await asyncio.wait_for(self._talk(wire, seen, number), self.timeout)
+            await asyncio.wait_for(self._talk(wire, seen, number, opened), self.timeout)
             seen["outcome"] = "answered"
         except (OSError, asyncio.TimeoutError, EOFError, ValueError) as problem:  # noqa: UP041 - two types until 3.11
             seen["outcome"] = meaning(problem)
             seen["detail"] = seen["detail"] or str(problem)
-        finally:
-            wire.close()
         seen["ms"] = (time.monotonic() - began) * 1000
         return seen
 
-    async def _talk(self, wire: socket.socket, seen: Attempt, number: int) -> None:
+    async def _talk(self, wire: socket.socket, seen: Attempt, number: int, opened: bool) -> None:
         """One exchange on ``wire``; what was seen goes into ``seen``, a failure is raised."""
         loop = asyncio.get_running_loop()
         seen["detail"] = "connecting"
-        await loop.sock_connect(wire, self.target)
+        if not opened:
+            await loop.sock_connect(wire, self.target)
         seen["source"], seen["detail"] = address(wire.getsockname()), "waiting for the answer"
         if self.kind == "connect":
             seen["detail"] = ""
@@ -268,7 +288,7 @@ class Prober:
             data += part
             if self.kind == "http" and not part and data:
                 return data
-            if self.kind == "tcp" and data.endswith(b"\n"):
+            if self.kind in ("tcp", "held") and data.endswith(b"\n"):
                 return data
             if self.kind == "exchange" and len(data) >= 2 + int.from_bytes(data[:2], "big") > 2:
                 return data[2:]

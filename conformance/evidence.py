@@ -142,9 +142,9 @@ class Evidence:
         """Something seen that is not an attempt, such as the API server's answer; any JSON."""
         self.write({"type": "value", "id": id, "at": self.now(), "name": name, "value": value})
 
-    def fault(self, id: str, text: str) -> None:
-        """A fault was injected or healed now."""
-        self.write({"type": "fault", "id": id, "at": self.now(), "text": text})
+    def fault(self, id: str, text: str, at: float | None = None) -> None:
+        """A fault was injected or healed, now or at ``at`` seconds since the run began."""
+        self.write({"type": "fault", "id": id, "at": self.now() if at is None else at, "text": text})
 
     def expect(
         self, id: str, kind: str, *, says: str, series: str = "", name: str = "",

@@ -8,12 +8,12 @@ values are in ``values.py``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from conformance import statistics
+from conformance import outages, statistics
 from conformance.evidence import Outcome
 from conformance.expectations import Answered, Expectation, ExpectationError, from_json
 
@@ -192,15 +192,21 @@ def single(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
 def longest_gap(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     """No stretch without success, from the last good attempt before to the first after, is over ``bound`` s.
 
-    Each origin is judged apart. A gap still open at the end counts to the end of the last attempt.
+    Each origin is judged apart. A gap still open at the end counts to the end of the last attempt. With
+    ``since``, attempts before it are the control, and noise above a fifth of the bound makes it unknown.
     """
+    if "since" in params:
+        return _after_fault(attempts, params)
     acceptable, bound = _acceptable(params, Answered()), _number(params, "bound")
     expected = f"never longer than {bound:g} s without: {acceptable.sentence()}"
     longest, decided = 0.0, None
     for origin in sorted({one.origin for one in attempts}):
-        for gap, began in _gaps(_sent([one for one in attempts if one.origin == origin]), acceptable):
-            if gap > longest:
-                longest, decided = gap, began
+        sent = _sent([one for one in attempts if one.origin == origin])
+        never = not any(acceptable.accepts(one.outcome) for one in sent)
+        for gap in outages.gaps(_marks(sent, acceptable)):
+            seconds = float("inf") if never else gap.seconds
+            if seconds > longest:
+                longest, decided = seconds, next(one for one in sent if one.outcome.at == gap.began)
     never = longest == float("inf")
     numbers = {"n": len(_sent(attempts)), "longest_gap_s": None if never else round(longest, 6)}
     said = "never as it must be" if never else f"longest gap {longest:.3f} s"
@@ -209,20 +215,44 @@ def longest_gap(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check
     return _unless_errors(attempts, expected, said, numbers)
 
 
-def _gaps(sent: Sequence[Attempt], acceptable: Expectation) -> Iterator[tuple[float, Attempt]]:
-    """Each stretch without success: its seconds and its first attempt; endless when nothing was ever good."""
-    good: float | None = None
-    began: Attempt | None = None
-    for one in sent:
-        if not acceptable.accepts(one.outcome):
-            began = began or one
-            continue
-        if began is not None:
-            yield one.outcome.at - (sent[0].outcome.at if good is None else good), began
-        good, began = one.outcome.at, None
-    if began is not None:
-        end = max(one.outcome.at + one.outcome.ms / 1000 for one in sent)
-        yield (float("inf") if good is None else end - good), began
+NOISE = 0.2  # of the bound: above it the measurement says nothing
+
+
+def _after_fault(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
+    """One series around a fault: control, longest gap, outage, lost time, number of gaps, time to heal."""
+    acceptable, bound = _acceptable(params, Answered()), _number(params, "bound")
+    since, interval = _number(params, "since"), _number(params, "interval")
+    sent = _sent(attempts)
+    marks = _marks(sent, acceptable)
+    if not any(mark.at < since for mark in marks) or not any(mark.at >= since for mark in marks):
+        raise ParameterError(f"there are no attempts both before and after the fault at {since:.3f} s")
+    seen = outages.measure(marks, since)
+    longest = seen.longest
+    judged = [mark for mark in marks if mark.at >= since]
+    numbers = {
+        "n": len(sent), "control_gap_s": round(seen.control, 6), "standstill_s": round(seen.still, 6),
+        "longest_gap_s": round(longest.seconds, 6) if longest else 0.0,
+        "outage_s": round(longest.outage, 6) if longest else 0.0, "gaps": len(seen.gaps),
+        "lost_s": round(outages.lost(judged, interval), 6),
+        "healed_s": round(seen.gaps[-1].ended - since, 6) if seen.gaps else 0.0,
+    }
+    expected = f"never longer than {bound:g} s without: {acceptable.sentence()}"
+    if seen.noise > NOISE * bound:
+        said = (f"the measurement itself is off by {seen.noise:.3f} s without a fault, more than a fifth of "
+                f"{bound:g} s; run again on a quieter machine")
+        return Check(Verdict.UNKNOWN, expected, said, None, numbers)
+    if longest and longest.seconds > bound:
+        said = f"{'longest gap' if longest.closed else 'never again: a gap of'} {longest.seconds:.3f} s"
+        decided = next(one for one in sent if one.outcome.at == longest.began)
+        return Check(Verdict.FAIL, expected, said, decided, numbers)
+    said = f"longest gap {numbers['longest_gap_s']:.3f} s, {numbers['gaps']} in all"
+    return _unless_errors(attempts, expected, said, numbers)
+
+
+def _marks(sent: Sequence[Attempt], acceptable: Expectation) -> list[outages.Mark]:
+    return [
+        outages.Mark(one.outcome.at, acceptable.accepts(one.outcome), one.outcome.ms / 1000) for one in sent
+    ]
 
 
 def lost(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:

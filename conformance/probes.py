@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from conformance.evidence import Outcome
 
-Kind = Literal["tcp", "udp", "http", "exchange", "connect"]
+Kind = Literal["tcp", "udp", "http", "exchange", "connect", "held"]
 SPARE = 5.0  # seconds a command may take beyond its own attempts before the vantage counts as gone
 
 
@@ -23,7 +23,8 @@ class Probe:
 
     With ``interval`` (seconds) they leave at fixed instants whatever becomes of earlier ones (open loop);
     without it at most ``concurrency`` are under way. ``timeout`` (seconds) is one attempt's deadline,
-    connecting included. ``{n}`` in ``path`` is the attempt's number, from 0.
+    connecting included. ``held`` opens ``concurrency`` connections and has ``count`` exchanges on each, until
+    one fails. ``{n}`` in ``path`` is the attempt's number, from 0.
     """
 
     kind: Kind
