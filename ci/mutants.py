@@ -70,17 +70,24 @@ def judge(miniature: Miniature, seen: dict[str, str]) -> str:
 
 
 def matrix(rows: list[tuple[Miniature, dict[str, str]]]) -> str:
-    """The kill matrix as text: X caught as it must be, x red besides, ? unknown, . green."""
+    """The kill matrix as text: X caught as it must be, x red besides, ? unknown, - not judged, . green.
+
+    The columns stand under their IDs, which are written downwards.
+    """
     columns = sorted({name for _, seen in rows for name in seen})
     width = max(len(miniature.name) for miniature, _ in rows)
-    heads = [" " * width + "  " + " ".join(f"{column:>12}" for column in columns)]
+    tall = max(map(len, columns))
+    lines = [
+        " " * (width + 2) + " ".join(letters)
+        for letters in zip(*(one.rjust(tall) for one in columns), strict=True)
+    ]
     for miniature, seen in rows:
         marks = []
         for column in columns:
             mark = MARKS.get(seen.get(column, "not-run"), "?")
             marks.append("X" if mark == "x" and column in miniature.caught_by else mark)
-        heads.append(f"{miniature.name:{width}}  " + " ".join(f"{mark:>12}" for mark in marks))
-    return "\n".join(heads)
+        lines.append(f"{miniature.name:{width}}  " + " ".join(marks))
+    return "\n".join(lines)
 
 
 def run_all(chosen: list[Miniature], jobs: int) -> list[tuple[Miniature, dict[str, str]]]:
