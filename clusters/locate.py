@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from clusters.base import Cluster, ClusterError
 
-SCHEMES = ("netns",)
+SCHEMES = ("netns", "netns-kept")
 _LATER = ("kind", "kubeconfig", "k3s+ssh")
 
 
@@ -23,6 +23,10 @@ async def locate(url: str, *, preload: Sequence[str] = ()) -> Cluster:
         from clusters.netns.cluster import NetnsCluster
 
         return await NetnsCluster.start(url, preload=preload)
+    if scheme == "netns-kept":
+        from clusters.netns.attached import AttachedCluster
+
+        return await AttachedCluster.attach(url)
     if scheme in _LATER:
         raise ClusterError(f"{url}: {scheme}:// is not built yet; this version has {_schemes()}")
     raise ClusterError(f"{url}: unknown scheme {scheme}://; this version has {_schemes()}")

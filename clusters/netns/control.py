@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
 from clusters.netns import plan, probing
+from clusters.netns.console import Console
 from clusters.netns.hosts import Process, connect, run
 from clusters.netns.images import Image, program_of
 from clusters.netns.program import Program
@@ -47,12 +49,14 @@ class Control:
         self._answers: dict[str, Callable[[Object], Awaitable[Object]]] = {
             "hello": self._hello, "place": self._place, "provide": self._provide, "dead": self._dead,
             "exec": self._exec, "snapshot": self._snapshot, "logs": self._logs, "down": self._down,
+            "remove": self._remove,
         }
 
     async def open(self, path: Path) -> None:
         """Start answering on the Unix socket ``path``."""
         self._server = await asyncio.start_unix_server(
             self._talk, path, limit=_LONGEST_LINE, backlog=1024)
+        Console(self._rooms).open(path.parent)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -107,9 +111,7 @@ class Control:
         host = self._rooms.host(place)
         folder = self._rooms.folder / "placed" / _plain(name)
         folder.mkdir(parents=True, exist_ok=True)
-        if (old := self._placed.pop(name, None)) and not old.ended.done():
-            old.kill(signal.SIGKILL, everything=True)
-            await old.wait()
+        await self._end_placed(name)
         for file, text in question["files"].items():
             (folder / _plain(file)).write_bytes(base64.b64decode(text))
         python, words = program_of(Image("python"), question["argv"], ())
@@ -121,6 +123,17 @@ class Control:
         if port := int(question.get("port") or 0):
             await self._listening(process, host.network, port, f"{name} at {place}")
         return {}
+
+    async def _remove(self, question: Object) -> Object:
+        """End a placed program and remove its folder; one that is not there needs nothing."""
+        await self._end_placed(question["name"])
+        shutil.rmtree(self._rooms.folder / "placed" / _plain(question["name"]), ignore_errors=True)
+        return {}
+
+    async def _end_placed(self, name: str) -> None:
+        if (old := self._placed.pop(name, None)) and not old.ended.done():
+            old.kill(signal.SIGKILL, everything=True)
+            await old.wait()
 
     async def _listening(self, process: Process, network: int, port: int, who: str) -> None:
         """Wait until a placed program listens; ClusterError with its last lines when it does not."""

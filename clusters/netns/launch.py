@@ -170,6 +170,11 @@ class Machine:
             self._process.wait()
 
 
+def import_path() -> str:
+    """PYTHONPATH for another process of this suite, so that it finds the same modules."""
+    return os.pathsep.join(_import_folders())
+
+
 def _import_folders() -> list[str]:
     """Where the judge imports from, so that the machine finds the same modules, this package first."""
     here = str(Path(__file__).resolve().parents[2])
