@@ -8,13 +8,14 @@ from typing import Any, cast
 
 from clusters.base import CanSnapshot, ClusterError, Node
 from conformance import pool
-from conformance.kube import KubeError, Objects
+from conformance.kube import KubeError, Objects, path_of
 from conformance.lab import Backends, Lab, Served
 from conformance.objects import Object, port
 from conformance.pool import Pool
 from conformance.timing import Duration
 
 ECHO_PORT = 80
+EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
 async def pool_of(lab: Lab) -> Pool:
@@ -74,6 +75,26 @@ async def events(lab: Lab, served: Served) -> list[str]:
         str(one.get("reason", "")) for one in answer.body.get("items") or ()
         if (one.get("involvedObject") or {}).get("name") == served.name
     ]
+
+
+async def exclude(lab: Lab, node: str, excluded: bool) -> float:
+    """Set or remove the label by which Kubernetes keeps load balancers away from a node.
+
+    Gives when the API server had it, on CLOCK_MONOTONIC.
+    """
+    path = path_of("Node", "v1", "", node)
+    made = (await lab.kube.request("GET", path)).body
+    labels = made["metadata"].setdefault("labels", {})
+    if excluded:
+        labels[EXCLUDED] = "true"
+    else:
+        labels.pop(EXCLUDED, None)
+    made["metadata"].pop("resourceVersion", None)  # the node's own heartbeats change it all the time
+    answer = await lab.kube.request("PUT", path, made)
+    if not answer.ok:
+        raise KubeError(f"label Node {node}: {answer.said()}")
+    lab.step(f"{node}: label {EXCLUDED} {'set' if excluded else 'removed'}")
+    return lab.now() + lab.evidence.began
 
 
 @asynccontextmanager

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from clusters.base import CanPlaceOutside, CanSnapshot, Cluster, Node
+from clusters.base import (
+    CanCutLink,
+    CanKillNode,
+    CanPlaceOutside,
+    CanSignal,
+    CanSnapshot,
+    Cluster,
+    ClusterError,
+    Node,
+)
 from conformance import agent, objects
 from conformance.features import Declaration
 from conformance.kube import Kube, KubeError, Mirror, Objects
@@ -23,11 +32,15 @@ from conformance.timing import Timing
 from conformance.vantage import CONTROL_PORT, Vantage
 
 T = TypeVar("T")
+WITNESS = "router"  # the host on the nodes' network that is neither a node nor the place that probes
 _STUCK = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CrashLoopBackOff"}
 POWERS = {
     "two-nodes": "at least two nodes",
     "outside": "a place outside the cluster from which to send",
     "snapshot": "reading rules and logs of a node",
+    "witness": "a second host on the nodes' network, which asks and listens by ARP",
+    "cut": "cutting the cable of a node", "kill": "taking the power from a node",
+    "signal": "restarting what is judged",
     "seed": "nothing but room for the post's Deployment and Services",
 }
 
@@ -85,7 +98,10 @@ class Rig:
             found.add("outside")
         if isinstance(self.cluster, CanSnapshot):
             found.add("snapshot")
-        return frozenset(found)
+            if await _has_witness(self.cluster):
+                found.add("witness")
+        powers = {"cut": CanCutLink, "kill": CanKillNode, "signal": CanSignal}
+        return frozenset(found | {name for name, power in powers.items() if isinstance(self.cluster, power)})
 
     async def stand(self, needs: frozenset[str]) -> None:
         """Raise the agents that ``needs`` asks for: a client pod on each node always, one outside when
@@ -215,6 +231,15 @@ class Rig:
             names = await self.kube.labelled(kind, version, own or "", f"{RUN_LABEL}={self.run}")
             paths += [(kind, version, own or "", name) for name in names]
         await asyncio.gather(*[self.kube.delete(*path) for path in paths], return_exceptions=True)
+
+
+async def _has_witness(cluster: CanSnapshot) -> bool:
+    """True when programs can be run on the router of the nodes' network."""
+    try:
+        status, _, _ = await cluster.run_on(WITNESS, ["true"], timeout=10)
+    except ClusterError:
+        return False
+    return status == 0
 
 
 def is_ready(pod: Object) -> bool:

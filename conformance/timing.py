@@ -67,6 +67,10 @@ class Aim:
     vantage: Vantage
     probe: Probe
 
+    def sending(self, count: int) -> Aim:
+        """The same with ``count`` attempts."""
+        return replace(self, probe=replace(self.probe, count=count))
+
 
 class Log(Protocol):
     """Where attempts and expectations are written: the engine's Lab."""

@@ -1,0 +1,177 @@
+"""A node is lost: by its power, or by its cable. Measured once a run for each kind, read by several rows.
+
+One Service of hand-made endpoints, so that its backends are on the surviving nodes from before the fault:
+what is measured is the way to them, and never how soon Kubernetes notices that a pod is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import cast
+
+from clusters.base import CanCutLink, CanKillNode, Node
+from conformance import measuring, objects
+from conformance.balanced import ECHO_PORT, address_of, pool_of
+from conformance.expectations import Answered
+from conformance.features import Feature
+from conformance.kube import KubeError, path_of
+from conformance.lab import Backends, Lab, Served
+from conformance.measuring import Measured, announcer, around, tcp, udp
+from conformance.timing import Aim, settles
+from conformance.vantage import VantageGone
+
+BALANCED_UDP, BALANCED_TCP = "datagrams at the load balancer", "connections at the load balancer"
+LOST_NODE, OTHER_NODE = "datagrams at the lost node's NodePort", "datagrams at another node's NodePort"
+CALM = 0.3  # seconds before the heal in its own window
+BACK = {"power loss": 2.0, "cable pulled": 1.0}  # seconds of that window after it
+DEFAULT_BOUND = "10"  # MetalLB: above 10 s is a bug
+
+
+class Kind(StrEnum):
+    """How a node is lost."""
+
+    POWER = "power loss"
+    CABLE = "cable pulled"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The Service that is measured; the address is empty without a load balancer."""
+
+    served: Served
+    backends: Backends
+    address: str
+
+
+@dataclass(frozen=True)
+class Failover:
+    """One node lost and back again; ``node`` is empty when no single node announced the address."""
+
+    kind: Kind
+    node: str
+    surviving: frozenset[str]  # nonces of the backends
+    fault: Measured | None = None
+    heal: Measured | None = None
+
+
+def bound(lab: Lab) -> float:
+    """The longest outage that the implementation declares, seconds."""
+    return float(lab.declaration.conduct(Feature.FAILOVER_SECONDS) or DEFAULT_BOUND)
+
+
+async def ground(lab: Lab) -> Ground:
+    """The Service, one for the run. Raises KubeError."""
+    return await lab.rig.once("failover: ground", lambda: _ground(lab))
+
+
+async def _ground(lab: Lab) -> Ground:
+    backends = await lab.backends(len(lab.nodes), name="survivor")
+    wanted = [objects.port(ECHO_PORT, protocol=word.upper(), name=word) for word in ("tcp", "udp")]
+    has = lab.declaration.supports(Feature.LOAD_BALANCER)
+    if has:
+        await pool_of(lab)
+    served = await lab.service(wanted, name="lost-and-found", type="LoadBalancer" if has else "NodePort")
+    ports = [{"name": one["name"], "port": ECHO_PORT, "protocol": one["protocol"]} for one in wanted]
+    addresses = [pod.ip for pod in backends.pods]
+    made = objects.endpoint_slice(served.name, lab.rig.run, served.name, addresses, ports)
+    await lab.kube.create(made, served.namespace)
+    address = await address_of(lab, served, lab.timing.balanced) if has else ""
+    return Ground(served, backends, address)
+
+
+async def serve_without(lab: Lab, found: Ground, node: str) -> frozenset[str]:
+    """Have only the backends on other nodes serve; gives their nonces. Raises KubeError."""
+    pods = [pod for pod in found.backends.pods if pod.node != node]
+    path = path_of("EndpointSlice", "discovery.k8s.io/v1", found.served.namespace, found.served.name)
+    made = (await lab.kube.request("GET", path)).body
+    stored = [await lab.kube.get("Pod", "v1", found.served.namespace, pod.name) for pod in pods]
+    made["endpoints"] = [
+        {"addresses": [pod["status"]["podIP"]], "conditions": {"ready": True}} for pod in stored
+    ]
+    answer = await lab.kube.request("PUT", path, made)
+    if not answer.ok:
+        raise KubeError(f"update EndpointSlice {found.served.name}: {answer.said()}")
+    return frozenset(pod.nonce for pod in pods)
+
+
+async def lose(lab: Lab, kind: Kind) -> Failover:
+    """The node that announces, or the last one, is lost and comes back; measured once a run for each kind."""
+    return await lab.rig.once(f"failover: {kind}", lambda: _lose(lab, kind))
+
+
+async def _lose(lab: Lab, kind: Kind) -> Failover:
+    found = await ground(lab)
+    node = lab.nodes[-1].name
+    if lab.declaration.supports(Feature.LOAD_BALANCER_L2):
+        node, _ = await announcer(lab, found.address) if found.address else ("", "")
+    if not node:
+        return Failover(kind, "", frozenset())
+    surviving = await serve_without(lab, found, node)
+    aims = aims_of(lab, found, node)
+    sending = [aim.sending(50) for aim in aims.values()]
+    says = "the surviving backends answer before the fault"
+    if not await settles(lab, f"before: {kind}", sending, Answered(by=surviving), lab.timing.serves, says):
+        return Failover(kind, "", surviving)
+    after = 2 * bound(lab) + 0.3
+    fault = await around(lab, aims, _act(lab, kind, node), after=after, about=found.address)
+    heal = await around(lab, aims, _heal(lab, kind, node), after=BACK[kind], control=CALM, about=found.address)
+    await clients_back(lab, node)
+    return Failover(kind, node, surviving, fault, heal)
+
+
+def aims_of(lab: Lab, found: Ground, node: str) -> dict[str, Aim]:
+    """What is probed from outside while ``node`` is lost."""
+    lost = next(one for one in lab.nodes if one.name == node)
+    other = next(one for one in lab.nodes if one.name != node)
+    number = found.served.node_port("UDP")
+
+    def at(one: Node) -> Aim:
+        return Aim(lab.outside, udp((one.addresses[0], number)))
+
+    aims = {LOST_NODE: at(lost), OTHER_NODE: at(other)}
+    if found.address:
+        aims[BALANCED_UDP] = Aim(lab.outside, udp((found.address, ECHO_PORT)))
+        aims[BALANCED_TCP] = Aim(lab.outside, tcp((found.address, ECHO_PORT)))
+    return aims
+
+
+def _act(lab: Lab, kind: Kind, node: str) -> Callable[[], Awaitable[float]]:
+    if kind is Kind.POWER:
+        return lambda: cast(CanKillNode, lab.rig.cluster).kill_node(node)
+    return lambda: cast(CanCutLink, lab.rig.cluster).cut_link(node, silently=False)
+
+
+def _heal(lab: Lab, kind: Kind, node: str) -> Callable[[], Awaitable[float]]:
+    if kind is Kind.POWER:
+        return lambda: cast(CanKillNode, lab.rig.cluster).revive_node(node)
+    return lambda: cast(CanCutLink, lab.rig.cluster).heal_link(node)
+
+
+async def clients_back(lab: Lab, node: str) -> None:
+    """Wait until the suite's own pods on ``node`` answer again; their clocks began anew.
+
+    Raises VantageGone when one does not within patience.
+    """
+    clients = [client for client, one in zip(lab.clients, lab.nodes, strict=True) if one.name == node]
+    since = lab.now()
+    for client in clients:
+        while True:
+            try:
+                await client.hello()
+                break
+            except VantageGone:
+                if lab.now() - since > lab.timing.pods.seconds:
+                    raise
+                await asyncio.sleep(measuring.ASK_INTERVAL)
+
+
+def found_node(lab: Lab, lost: Failover) -> bool:
+    """Expect that it was known which node to take away; False when it was not."""
+    name = f"node of the {lost.kind}"
+    lab.value(name, lost.node)
+    says = "one node answers for the address by ARP, and the surviving backends serve"
+    lab.expect_value("matches", name, {"pattern": "."}, says)
+    return lost.fault is not None
