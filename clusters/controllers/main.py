@@ -16,29 +16,34 @@ from clusters.controllers.world import World
 from clusters.credentials import KubeconfigError
 
 
-async def run(client: Client, *, seed: bool = False) -> None:
-    """Run all controllers on ``client`` until cancelled; ``seed`` gives the post's pods their places."""
+async def run(client: Client, *, seed: bool = False, node_grace: float = 40.0) -> None:
+    """Run all controllers on ``client`` until cancelled; ``seed`` gives the post's pods their places.
+
+    ``node_grace``: seconds without a heartbeat after which a node counts as lost.
+    """
     world = World(client)
+    nodes = Nodes(world, grace=node_grace)
     workloads, services = Workloads(world), Services(world)
     workers = [
         workloads.deployments, workloads.replicasets, services.worker, Scheduler(world, seed=seed).worker,
-        Nodes(world).worker, Garbage(world).worker,
+        nodes.worker, Garbage(world).worker,
     ]
     try:
         async with asyncio.TaskGroup() as group:
             for plural in world.caches:
                 group.create_task(world.watch(plural))
+            group.create_task(nodes.listen())
     finally:
         for worker in workers:
             await worker.close()
 
 
-async def _until_signal(kubeconfig: str, *, seed: bool) -> None:
+async def _until_signal(kubeconfig: str, *, seed: bool, node_grace: float) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Client.from_kubeconfig(kubeconfig) as client:
-        running = asyncio.create_task(run(client, seed=seed))
+        running = asyncio.create_task(run(client, seed=seed, node_grace=node_grace))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -53,9 +58,11 @@ def main(args: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="controllers", description=__doc__)
     parser.add_argument("--kubeconfig", required=True, help="how to reach the API server")
     parser.add_argument("--seed", action="store_true", help="place the seed post's pods as the post shows")
+    parser.add_argument("--node-grace", type=float, default=40.0, metavar="SECONDS",
+                        help="how long a node may be silent before it is NotReady (default 40)")
     options = parser.parse_args(args)
     try:
-        asyncio.run(_until_signal(options.kubeconfig, seed=options.seed))
+        asyncio.run(_until_signal(options.kubeconfig, seed=options.seed, node_grace=options.node_grace))
     except KubeconfigError as error:
         say(str(error))
         return 2

@@ -14,6 +14,21 @@ from clusters.controllers.pods import condition, is_ready, is_true, stamp_of
 Object = dict[str, Any]
 
 
+def silent_status(node: Object, now: float) -> Object | None:
+    """The status of a node whose heartbeat stayed away: Ready Unknown. None when it says so already.
+
+    Rule: Kubernetes' "Nodes, heartbeats"; ``now`` is seconds since 1970.
+    """
+    ready = condition(node, "Ready")
+    if ready is None or ready.get("status") == "Unknown":
+        return None
+    unknown = {"status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": stamp_of(now),
+               "message": "Kubelet stopped posting node status."}
+    status: Object = dict(node["status"])
+    status["conditions"] = [c | unknown if c.get("type") == "Ready" else c for c in status["conditions"]]
+    return status
+
+
 def pods_to_unready(node: Object, pods: Sequence[Object]) -> list[Object]:
     """The ready pods of a node that says of itself that it is not ready."""
     name = node["metadata"]["name"]

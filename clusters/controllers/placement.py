@@ -10,10 +10,12 @@ from clusters.client import ApiError, NotFound
 from clusters.controllers import garbage, nodes, scheduler
 from clusters.controllers.cache import Change, Key, key_of, owner_uids
 from clusters.controllers.pods import condition, is_active, is_ready, is_true, seconds_of, stamp_of
-from clusters.controllers.runtime import Worker
+from clusters.controllers.runtime import Worker, say
 from clusters.controllers.world import KINDS, World, collection, path_of
 
 Object = dict[str, Any]
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+_REFUSED_WAIT = 2.0  # seconds before a refused watch is asked for again
 
 
 class Scheduler:
@@ -83,10 +85,14 @@ class Scheduler:
 
 
 class Nodes:
-    """Takes readiness from pods of nodes that are not ready, and removes pods of nodes that are no more."""
+    """Marks nodes without heartbeat, takes readiness from pods of nodes that are not ready, and removes pods
+    of nodes that are no more. ``grace``: seconds a heartbeat may stay away.
+    """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, grace: float) -> None:
         self.world = world
+        self._grace = grace
+        self._heard: dict[str, float] = {}  # node -> when its Lease last changed, on our own clock
         self.worker = Worker("node", self._node)
         self._gone: set[str] = set()
         world.listen(self._changed)
@@ -102,9 +108,35 @@ class Nodes:
             if node and not is_true(node, "Ready"):
                 self.worker.add(name)
 
-    async def _node(self, name: str) -> None:
-        pods = list(self.world.caches["pods"])
+    async def listen(self) -> None:
+        """Hear the heartbeats, for ever."""
+        while True:
+            try:
+                async for kind, what in self.world.client.watch(_LEASES, trouble=say):
+                    for lease in what if kind == "SYNC" else [what]:
+                        name = lease["metadata"]["name"]
+                        if kind == "DELETED":
+                            self._heard.pop(name, None)
+                        else:
+                            self._heard[name] = time.monotonic()
+                            self.worker.add(name)
+            except ApiError as error:
+                say(f"watch of node leases refused ({error.status}): {error.message}; trying again")
+            await asyncio.sleep(_REFUSED_WAIT)
+
+    async def _node(self, name: str) -> float | None:
         node = self.world.caches["nodes"].get(("", name))
+        left: float | None = None
+        if node is not None and name in self._heard:
+            left = self._heard[name] + self._grace - time.monotonic()
+            status = nodes.silent_status(node, time.time()) if left <= 0 else None
+            if status is not None:
+                node = await self.world.set_status("nodes", node, status)
+        await self._pods(name, node)
+        return left if left is not None and left > 0 else None
+
+    async def _pods(self, name: str, node: Object | None) -> None:
+        pods = list(self.world.caches["pods"])
         if node is not None:
             for pod in nodes.pods_to_unready(node, pods):
                 status = (pod.get("status") or {}) | nodes.unready_status(pod, time.time())["status"]

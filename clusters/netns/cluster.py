@@ -53,7 +53,7 @@ class NetnsWorkload:
 
 
 class NetnsCluster:
-    """A running embedded cluster. Powers: places outside, implementations, snapshots."""
+    """A running embedded cluster. Powers: all of ``clusters.base``."""
 
     places = ("outside", "behind-router")
 
@@ -67,6 +67,7 @@ class NetnsCluster:
         self._folder: runfolder.RunFolder | None = None
         self._machine: launch.Machine | None = None
         self._nodes: list[Node] = []
+        self._patience = _PROVIDE  # seconds for commands to be ready
         self._hosts: dict[str, int] = {}
         self._addresses: dict[str, tuple[str, ...]] = {}
 
@@ -151,7 +152,8 @@ class NetnsCluster:
         """Start every command on every node and wait until each is ready; ClusterError with log if not."""
         commands = (*implementation.per_node, *implementation.controllers)
         longest = max((command.ready_seconds for command in commands), default=0.0)
-        await self._ask({"op": "provide", "implementation": _as_json(implementation)}, longest + _PROVIDE)
+        self._patience = longest + _PROVIDE
+        await self._ask({"op": "provide", "implementation": _as_json(implementation)}, self._patience)
 
     async def dead(self) -> list[str]:
         """One sentence for each implementation process that has ended by itself."""
@@ -173,6 +175,36 @@ class NetnsCluster:
         """The last lines of a pod's container (``pod:NAMESPACE/NAME``) or of a command on a node."""
         answer = await self._ask({"op": "logs", "where": where, "name": name, "lines": lines})
         return list(answer["lines"])
+
+    async def cut_link(self, place: str, *, silently: bool) -> float:
+        """Cut the cable of a node or place at the switch, with its carrier (pulled) or silently."""
+        return await self._act({"op": "cut", "place": place, "silently": silently})
+
+    async def heal_link(self, place: str) -> float:
+        """Undo ``cut_link``; a link that is whole stays so."""
+        return await self._act({"op": "heal", "place": place})
+
+    async def kill_node(self, node: str) -> float:
+        """End every process of the node at once and silence its port; nobody tells the API server."""
+        return await self._act({"op": "kill", "node": node})
+
+    async def revive_node(self, node: str) -> float:
+        """Power back; gives when the port worked, and returns when the commands are ready again."""
+        return await self._act({"op": "revive", "node": node}, self._patience)
+
+    async def signal(self, place: str, command: str, number: int) -> float:
+        """Send a signal to a command of the implementation and all its children.
+
+        Of the cluster itself ``control-plane`` has the commands ``api-server`` and ``controllers``.
+        """
+        return await self._act({"op": "signal", "place": place, "command": command, "signal": number})
+
+    async def restart(self, place: str, command: str) -> float:
+        """SIGTERM, wait for its end, start it anew; gives when it was ready."""
+        return await self._act({"op": "restart", "place": place, "command": command}, self._patience)
+
+    async def _act(self, question: conversation.Object, timeout: float = _ASK) -> float:
+        return float((await self._ask(question, timeout))["at"])
 
     async def _ask(self, question: conversation.Object, timeout: float = _ASK) -> conversation.Object:
         answer, fd = await conversation.ask(self._control, question, timeout=timeout)

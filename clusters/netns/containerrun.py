@@ -45,12 +45,29 @@ class ContainerRun:
         self._life: asyncio.Task[None] | None = None
         self._environment: dict[str, str] = {}
         self._ending = False
+        self._finished = False  # it has ended for good
+        self._uncounted = False  # it has ended and its next start is a restart not yet counted
         self._stdin: list[int] = []
 
     def begin(self, maps: Maps) -> None:
-        """Start the program and what looks after it. ValueError, ClusterError or OSError: it cannot be."""
+        """Start the program and what looks after it. ValueError, ClusterError or OSError: it cannot be.
+
+        After a power cut this is a restart, which counts unless it was counted before the cut.
+        """
         probe = podspec.readiness(self.spec)
+        if self._finished:
+            return
+        if self._uncounted:
+            self.state.restarts, self._uncounted = self.state.restarts + 1, False
         self._life = asyncio.create_task(self._live(self._program(maps), probe))
+
+    async def give_up(self) -> None:
+        """Look no longer after a program that ended with its node."""
+        if self.process is not None and self.process.host.alive and not self.process.ended.done():
+            self.process.kill(signal.SIGKILL, everything=True)  # started between the two
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.gather(self._life, return_exceptions=True)
 
     async def end(self, grace: float) -> None:
         """SIGTERM, at most ``grace`` seconds of patience, then SIGKILL to all that is left of it."""
@@ -90,8 +107,10 @@ class ContainerRun:
                 return  # the host is dead: nobody is left to say anything about its pods
             state = self.state
             state.ready, state.exit_status, state.finished_at = False, status, now()
+            self._finished = policy == "Never" or (policy == "OnFailure" and status == 0)
+            self._uncounted = not self._finished
             self.pod.report()
-            if self._ending or policy == "Never" or (policy == "OnFailure" and status == 0):
+            if self._ending or self._finished:
                 return
             state.previous = {"terminated": state.terminated()}
             if backoff:
@@ -100,7 +119,9 @@ class ContainerRun:
                 self.pod.report()
             await asyncio.sleep(backoff)
             backoff = min(_LONGEST_BACKOFF, backoff * 2 or 10.0)
-            state.restarts += 1
+            if not self.pod.host.alive:
+                return  # started again, and counted, when its node is
+            state.restarts, self._uncounted = state.restarts + 1, False
 
     async def _once(self, program: Program, probe: podspec.Probe | None) -> int:
         fds = [self.pod.network]

@@ -1,6 +1,6 @@
 """The machine's control socket: one JSON object a line each way, an answer for every question.
 
-Questions and answers are those of the design: hello, dial, place, provide, dead, exec, snapshot, logs, down.
+The questions: hello, dial, place, provide, dead, exec, snapshot, logs, down, and those of ``faults``.
 Only the owner of the run folder (mode 0700) reaches the socket.
 """
 
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from clusters.base import ClusterError
 from clusters.netns import plan, probing
 from clusters.netns.console import Console
+from clusters.netns.faults import Faults
 from clusters.netns.hosts import Process, connect, run
 from clusters.netns.images import Image, program_of
 from clusters.netns.program import Program
@@ -50,7 +51,7 @@ class Control:
             "hello": self._hello, "place": self._place, "provide": self._provide, "dead": self._dead,
             "exec": self._exec, "snapshot": self._snapshot, "logs": self._logs, "down": self._down,
             "remove": self._remove,
-        }
+        } | Faults(rooms, self._provided).answers()
 
     async def open(self, path: Path) -> None:
         """Start answering on the Unix socket ``path``."""

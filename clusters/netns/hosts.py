@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from clusters.base import ClusterError
 from clusters.netns import kernel, wire
@@ -48,6 +49,8 @@ class Host:
         self._mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         self._running: dict[str, Process] = {}
         self._preloaded: list[asyncio.Future[None]] = []
+        self._signalled: list[asyncio.Future[tuple[list[int], float]]] = []
+        self.gone = asyncio.Event()
         asyncio.get_running_loop().add_reader(self._mine, self._hear)
 
     def ask_for(self, zygote: socket.socket) -> None:
@@ -84,6 +87,16 @@ class Host:
         self._preloaded.append(done)
         await done
 
+    async def signal(self, pids: Sequence[int], number: int) -> tuple[list[int], float]:
+        """Signal processes of this host, their sessions and descendants; gives which, and when it was done.
+
+        The time is CLOCK_MONOTONIC, which is one for the whole machine.
+        """
+        done: asyncio.Future[tuple[list[int], float]] = asyncio.get_running_loop().create_future()
+        self.order({"op": "signal", "pids": list(pids), "signal": number})
+        self._signalled.append(done)
+        return await done
+
     def clear(self, network: int) -> None:
         """SIGKILL to everything on this host that is in the network namespace of the descriptor."""
         self.order({"op": "clear", "network": os.fstat(network).st_ino})
@@ -101,8 +114,10 @@ class Host:
         elif message["event"] == "exit":
             process = self._running.pop(message["id"])
             process.ended.set_result(message["status"])
-        elif message["event"] == "preloaded" and self._preloaded:
-            self._preloaded.pop(0).set_result(None)
+        elif message["event"] == "preloaded":
+            _answer(self._preloaded.pop(0), None)
+        elif message["event"] == "signalled":
+            _answer(self._signalled.pop(0), (message["pids"], message["at"]))
 
     def _gone(self) -> None:
         """The init is dead, and the kernel has ended everything on the host with it."""
@@ -113,9 +128,18 @@ class Host:
             process.ended.set_result(-9)
             if not process.started.done():
                 process.started.set_result(0)
-        for waiting in self._preloaded:
-            waiting.set_exception(ClusterError(f"host {self.name} is down"))
+        waits: list[asyncio.Future[Any]] = [*self._preloaded, *self._signalled]
+        for waiting in waits:
+            if not waiting.done():
+                waiting.set_exception(ClusterError(f"host {self.name} is down"))
         self._running.clear()
+        self.gone.set()
+
+
+def _answer(waiting: asyncio.Future[Any], value: Any) -> None:
+    """Answer one who waits, unless it has been cancelled meanwhile."""
+    if not waiting.done():
+        waiting.set_result(value)
 
 
 def socket_in(network: int, kind: int = socket.SOCK_STREAM) -> socket.socket:

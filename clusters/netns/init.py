@@ -1,8 +1,8 @@
 """The init of one host: process 1 of its own PID namespace, and the fork server of all that runs there.
 
-It takes orders from the machine over one socket (``spawn``, ``kill``, ``clear``, ``preload``) and reports
-every end. It has one thread and no event loop, so that a fork is always safe. When it is killed, the kernel
-ends everything on the host: that is what a power cut looks like.
+It takes orders from the machine over one socket (``spawn``, ``kill``, ``signal``, ``clear``, ``preload``) and
+reports every end. It has one thread and no event loop, so that a fork is always safe. When it is killed, the
+kernel ends everything on the host: that is what a power cut looks like.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import select
 import signal
 import socket
 import sys
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -86,6 +88,9 @@ class Init:
             self._spawn(message, fds)
         elif message["op"] == "kill":
             self._kill(message)
+        elif message["op"] == "signal":
+            pids = signal_family(message["pids"], message["signal"])
+            self._tell({"event": "signalled", "pids": sorted(pids), "at": time.monotonic()})
         elif message["op"] == "clear":
             for pid in _in_network(message["network"]):
                 with suppress(ProcessLookupError):
@@ -120,6 +125,41 @@ class Init:
             wire.send(self._orders, event)
         except OSError:
             os._exit(0)  # the machine is gone, and with it the reason to be
+
+
+def signal_family(first: Iterable[int], number: int) -> set[int]:
+    """Signal processes, their sessions and all descendants (0: only look); gives which.
+
+    Looks again after each round: a process may have forked between the look and its signal.
+    """
+    done: set[int] = set()
+    while fresh := family(first, _processes()) - done:
+        for pid in fresh:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        done |= fresh
+    return done
+
+
+def family(first: Iterable[int], processes: Mapping[int, tuple[int, int]]) -> set[int]:
+    """Processes, their sessions and all descendants, of (parent, session) by process number. Pure."""
+    heads = set(first)
+    found = {pid for pid, (_parent, session) in processes.items() if heads & {pid, session}}
+    while more := {pid for pid, (parent, _session) in processes.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Parent and session of every living process of this host, by its number (proc(5), stat)."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and entry.name != "1":
+            with suppress(OSError):
+                state, parent, _group, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                if state not in "ZX":
+                    found[int(entry.name)] = (int(parent), int(session))
+    return found
 
 
 def _in_network(inode: int) -> list[int]:

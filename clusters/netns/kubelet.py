@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
-from clusters.client import Client
+from clusters.client import ApiError, Client
+from clusters.netns.heart import Heart
 from clusters.netns.podrun import PodRun
 from clusters.netns.seed import Addresses
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from clusters.netns.rooms import Rooms
 
 Object = dict[str, Any]
+_AGAIN = 0.2  # seconds between tries at an API server that does not answer
 
 
 def now() -> str:
@@ -36,21 +38,73 @@ class Kubelet:
         self.runs: dict[str, PodRun] = {}  # by uid
         seeded = rooms.config["seed"]
         self.addresses = {node.name: Addresses(node.index, seeded=seeded) for node in rooms.nodes}
+        # A node that is cut off or dead hears nothing of the API server, and the API server nothing of it.
+        self.reaches = {node.name: asyncio.Event() for node in rooms.nodes}
+        self._returning: dict[str, asyncio.Task[None]] = {}
+        self._rebooted: set[str] = set()
+        self.heart = Heart(client, float(rooms.config["node_grace"]))
+        for name, reached in self.reaches.items():
+            reached.set()
+            rooms.spawn(self.heart.beat(name, reached))
 
     async def serve(self) -> None:
         """Follow the Pods for ever."""
         async for kind, what in self.client.watch("/api/v1/pods", trouble=say):
             if kind == "SYNC":
-                there = {pod["metadata"]["uid"] for pod in what}
-                for uid in set(self.runs) - there:
-                    self.runs[uid].gone()
-                for pod in what:
-                    self._see(pod)
+                self._see_all(what, {name for name, reached in self.reaches.items() if reached.is_set()})
+            elif not self._reached(what):
+                continue
             elif kind == "DELETED":
                 if run := self.runs.get(what["metadata"]["uid"]):
                     run.gone()
             else:
                 self._see(what)
+
+    def cut_off(self, node: str) -> None:
+        """The node no longer reaches the API server."""
+        self.reaches[node].clear()
+        if task := self._returning.pop(node, None):
+            task.cancel()
+
+    def back(self, node: str, *, rebooted: bool = False) -> None:
+        """The node reaches the API server again, or will once that answers."""
+        if rebooted:
+            self._rebooted.add(node)
+        if not self.reaches[node].is_set() and node not in self._returning:
+            self._returning[node] = asyncio.create_task(self._catch_up(node))
+
+    async def _catch_up(self, node: str) -> None:
+        """Learn what happened meanwhile, start what ended with the power, say what runs."""
+        while True:
+            try:
+                pods = await self.client.list("/api/v1/pods", field=f"spec.nodeName={node}")
+                break
+            except ApiError:  # the server is away: it is asked again
+                await asyncio.sleep(_AGAIN)
+        mine = [run for run in self.runs.values() if run.node.name == node]
+        self.reaches[node].set()
+        self._see_all(pods, {node})
+        if node in self._rebooted:
+            self._rebooted.discard(node)
+            await asyncio.gather(*(run.again() for run in mine))
+        for run in mine:
+            run.report()
+        self._returning.pop(node, None)
+        await self.heart.renew(node)
+
+    def _reached(self, pod: Object) -> bool:
+        reached = self.reaches.get((pod.get("spec") or {}).get("nodeName") or "")
+        return reached is not None and reached.is_set()
+
+    def _see_all(self, pods: list[Object], nodes: set[str]) -> None:
+        """All pods there are, for these nodes."""
+        there = {pod["metadata"]["uid"] for pod in pods}
+        for uid, run in self.runs.items():
+            if run.node.name in nodes and uid not in there:
+                run.gone()
+        for pod in pods:
+            if (pod.get("spec") or {}).get("nodeName") in nodes:
+                self._see(pod)
 
     def find(self, namespace: str, name: str) -> PodRun:
         """The runner of a pod; ClusterError when no node here runs it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from clusters.base import ClusterError
@@ -21,6 +22,7 @@ MOST_NODES = 20  # .114 upward, below the seed's load balancer pool that begins 
 API_SERVER = "clusters.apiserver.http:main"
 _FIRST_NODE = 114
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*", re.ASCII)
+_OPTIONS = "seed, dual, nodes=N, node-grace=SECONDS and apiserver=MODULE:FUNCTION"
 _FORMS = "netns://, netns://2-nodes, or with options netns://?seed&nodes=3"
 
 
@@ -46,6 +48,7 @@ class Options:
     nodes: int = 3
     seed: bool = False
     apiserver: str = API_SERVER  # module:function that is run as the API server
+    node_grace: float = 40.0  # seconds without a heartbeat until a node is NotReady; 40 as in Kubernetes
 
 
 def parse(url: str) -> Options:
@@ -57,25 +60,26 @@ def parse(url: str) -> Options:
     sizes = _size(url, parts.netloc)
     if parts.path not in ("", "/") or parts.fragment:
         raise ClusterError(f"{url}: nothing may stand after the size but ?options; write {_FORMS}")
-    seed, apiserver = False, API_SERVER
+    found: dict[str, Any] = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name == "nodes":
             sizes.append(_count(url, value))
         elif name == "apiserver":
-            apiserver = _entry(url, value)
+            found["apiserver"] = _entry(url, value)
+        elif name == "node-grace":
+            found["node_grace"] = _seconds(url, value)
         elif name not in ("seed", "dual"):
-            raise ClusterError(f"{url}: unknown option {name!r}; the options are seed, dual, nodes=N and "
-                               "apiserver=MODULE:FUNCTION")
+            raise ClusterError(f"{url}: unknown option {name!r}; the options are {_OPTIONS}")
         elif _flag(url, name, value):
             if name == "dual":
                 raise ClusterError(f"{url}: the embedded cluster is IPv4 only so far; leave out dual")
-            seed = True
+            found[name] = True
     if len(set(sizes)) > 1:
         raise ClusterError(f"{url}: the number of nodes is given twice; keep one of them")
     nodes = sizes[0] if sizes else 3
     if not 1 <= nodes <= MOST_NODES:
         raise ClusterError(f"{url}: {nodes} nodes; between 1 and {MOST_NODES} are possible")
-    return Options(nodes, seed, apiserver)
+    return Options(nodes, **found)
 
 
 def _entry(url: str, text: str) -> str:
@@ -99,6 +103,12 @@ def _count(url: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", text):
         raise ClusterError(f"{url}: nodes={text} is not a whole number; write nodes=3, for example")
     return int(text)
+
+
+def _seconds(url: str, text: str) -> float:
+    if re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text) and float(text) >= 1:
+        return float(text)
+    raise ClusterError(f"{url}: node-grace={text}; write seconds, 1 at least, node-grace=40 for example")
 
 
 def _flag(url: str, name: str, value: str) -> bool:

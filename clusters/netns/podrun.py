@@ -13,6 +13,7 @@ from clusters.base import ClusterError
 from clusters.client import ApiError, NotFound
 from clusters.netns import images, podspec, podstatus, topology
 from clusters.netns.containerrun import ContainerRun
+from clusters.netns.hosts import Host
 from clusters.netns.plan import NodePlan
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ class PodRun:
         self.kubelet = kubelet
         self.node = node
         self.pod = pod
-        self.host = kubelet.rooms.host(node.name)
         self.on_host = bool(pod["spec"].get("hostNetwork"))
         self.network = -1
         self.address = ""
@@ -43,6 +43,7 @@ class PodRun:
         self._ending = asyncio.Event()
         self._grace: float | None = None
         self._dirty = asyncio.Event()
+        self._starting: asyncio.Task[None] | None = None
         self._failed = ("", "")
         self._started = _now()
         if meta.get("deletionTimestamp"):
@@ -68,6 +69,11 @@ class PodRun:
         self._dirty.set()
 
     @property
+    def host(self) -> Host:
+        """The node's host; another one after a power cut."""
+        return self.kubelet.rooms.host(self.node.name)
+
+    @property
     def facts(self) -> podspec.Facts:
         """What only the node knows."""
         return podspec.Facts(self.address, self.node.address, self.node.name)
@@ -76,28 +82,45 @@ class PodRun:
         """Start the pod, keep its status, end it when it is deleted."""
         reporter = asyncio.create_task(self._reporter())
         try:
-            starting = asyncio.create_task(self._start())
-            ending = asyncio.create_task(self._ending.wait())
-            await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if not starting.done():
-                starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
-            if not starting.cancelled() and (error := starting.exception()):
-                self._failed = ("StartError", str(error))
-                self.report()
-            await ending
+            self._starting = asyncio.create_task(self._begin())
+            await self._ending.wait()
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
             grace = 30.0 if self._grace is None else self._grace
             await asyncio.gather(*(container.end(grace) for container in self.containers))
         finally:
             reporter.cancel()
             await asyncio.gather(reporter, return_exceptions=True)
             await self._release()
+        await self.kubelet.reaches[self.node.name].wait()
         with suppress(ApiError):
             await self.kubelet.client.delete(self._path(), grace=0, uid=self.pod["metadata"]["uid"])
 
+    async def again(self) -> None:
+        """The node has power again: a new network with the same address, and every container anew."""
+        if self._starting is None or self.closing:
+            return
+        self._starting.cancel()
+        await asyncio.gather(self._starting, *(one.give_up() for one in self.containers),
+                             return_exceptions=True)
+        if self.network >= 0:
+            os.close(self.network)
+            self.network = -1
+        if not self.closing:
+            self._starting = asyncio.create_task(self._begin())
+
+    async def _begin(self) -> None:
+        try:
+            await self._start()
+        except Exception as error:  # whatever it is, the pod's status says so
+            self._failed = ("StartError", str(error))
+            self.report()
+
     async def _start(self) -> None:
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        if not self._images():
+        if not self.containers:
+            self._images()
+        if any(container.image is None for container in self.containers):
             return
         self._take_network()
         maps = await self._config_maps()
@@ -105,26 +128,24 @@ class PodRun:
             container.begin(maps)
         self.report()
 
-    def _images(self) -> bool:
-        """Make the containers; False when one has no stand-in (then all wait, as after a failed pull)."""
-        bad = False
+    def _images(self) -> None:
+        """Make the containers; when one has no stand-in, all wait, as after a failed pull."""
         for spec in self.pod["spec"]["containers"]:
             image = images.find(spec["image"])
             run = ContainerRun(self, spec, image)
             if image is None:
                 run.state.waiting = ("ErrImagePull", images.missing(spec["image"]))
-                bad = True
+                self.report()
             self.containers.append(run)
-        if bad:
-            self.report()
-        return not bad
 
     def _take_network(self) -> None:
         if self.on_host:
             self.network, self.address = os.dup(self.host.network), self.node.address
             return
         namespace = self.pod["metadata"].get("namespace", "default")
-        self._number = self.kubelet.addresses[self.node.name].take(namespace, self.pod["metadata"]["name"])
+        if not self._number:
+            name = self.pod["metadata"]["name"]
+            self._number = self.kubelet.addresses[self.node.name].take(namespace, name)
         address = self.node.gateway.rpartition(".")[0] + f".{self._number}"
         self.network = topology.plug_pod(self.kubelet.rooms.network, self.node, address)
         self.address = address
@@ -186,6 +207,7 @@ class PodRun:
         """Write the status whenever it changed; the newest state, however often it changed meanwhile."""
         while True:
             await self._dirty.wait()
+            await self.kubelet.reaches[self.node.name].wait()
             self._dirty.clear()
             before = self.pod.get("status") or {}
             reason, message = self._failed

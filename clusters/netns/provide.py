@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +21,20 @@ if TYPE_CHECKING:
     from clusters.netns.rooms import Rooms
 
 Object = dict[str, Any]
+_END_SECONDS = 15.0  # patience for a clean end before SIGKILL
+_DEADLY = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGABRT)
 _BETWEEN = 0.01  # seconds between looks whether a program is ready
 
 
-@dataclass
+@dataclass(eq=False)
 class _Running:
     command: Object
     host: Host
     address: str
     log: Path
+    number: int
     process: Process
+    meant: bool = False  # its end, if it has ended, was the judge's doing
 
     @property
     def who(self) -> str:
@@ -42,6 +48,7 @@ class Provided:
         self._rooms = rooms
         self._running: list[_Running] = []
         self._name = ""
+        self._modules: list[str] = []
 
     async def start(self, implementation: Object) -> None:
         """Start everything and wait until it is ready. ClusterError names what died or is never ready."""
@@ -50,29 +57,80 @@ class Provided:
         self._name = implementation["name"]
         hosts = [(node.name, node.address) for node in self._rooms.nodes]
         # The importing happens once a host, before the forks, and on all hosts at the same time.
-        modules = sorted({command["python"] for command in implementation["per_node"] if command["python"]})
-        await asyncio.gather(*(self._rooms.host(name).preload(modules) for name, _address in hosts))
+        self._modules = sorted({one["python"] for one in implementation["per_node"] if one["python"]})
+        await asyncio.gather(*(self._rooms.host(name).preload(self._modules) for name, _address in hosts))
         number = 0
         for command in implementation["per_node"]:
             for name, address in hosts:
-                self._start(command, name, address, number)
+                self._running.append(self._start(command, name, address, number))
                 number += 1
         for command in implementation["controllers"]:
-            self._start(command, "control-plane", plan.CONTROL_PLANE, number)
+            self._running.append(self._start(command, "control-plane", plan.CONTROL_PLANE, number))
             number += 1
         await asyncio.gather(*(self._ready(running) for running in self._running))
 
     def dead(self) -> list[str]:
         """One sentence for each program that has ended."""
         return [f"{running.who} ended with status {running.process.ended.result()}"
-                for running in self._running if running.process.ended.done()]
+                for running in self._running if running.process.ended.done() and not running.meant]
 
     def logs(self, host: str) -> dict[str, Path]:
         """The log files of the commands on a host, by command name."""
         mine = [running for running in self._running if running.host.name == host]
         return {running.command["name"]: running.log for running in mine}
 
-    def _start(self, command: Object, name: str, address: str, number: int) -> None:
+    def _find(self, host: str, name: str) -> _Running:
+        """A command on a host; ClusterError names those there are."""
+        mine = {running.command["name"]: running for running in self._running if running.host.name == host}
+        if name not in mine:
+            raise ClusterError(f"no command {name!r} of an implementation on {host}; "
+                               f"there are: {', '.join(mine) or 'none'}")
+        return mine[name]
+
+    async def signal(self, host: str, name: str, number: int) -> float:
+        """Signal a command and all its children; gives when that was done (CLOCK_MONOTONIC)."""
+        running = self._find(host, name)
+        signalled, at = await running.host.signal([await running.process.started], number)
+        if not signalled:
+            raise ClusterError(f"{running.who} does not run, nothing to signal; restart it first")
+        running.meant = running.meant or number in _DEADLY
+        return at
+
+    async def restart(self, host: str, name: str) -> float:
+        """SIGTERM, the end (SIGKILL when it does not come), a new start; gives when that is ready."""
+        running = self._find(host, name)
+        running.meant = True
+        # Now, as the children of one that has ended are known to nobody.
+        family, _at = await running.host.signal([await running.process.started], 0)
+        if not running.process.ended.done():
+            running.process.kill(signal.SIGTERM)
+            running.process.kill(signal.SIGCONT)  # one that was stopped hears nothing else
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END_SECONDS):
+                    await running.process.wait()
+        await running.host.signal(family, signal.SIGKILL)  # what it left, as with a container
+        await running.process.wait()
+        await self._again(running)
+        return time.monotonic()
+
+    def lost(self, host: str) -> None:
+        """A node's power is cut: that its commands end is no news."""
+        for running in self._running:
+            running.meant = running.meant or (running.host.name == host and not running.process.ended.done())
+
+    async def revive(self, host: str) -> None:
+        """Start a node's commands anew on its new init, and wait until each is ready."""
+        mine = [running for running in self._running if running.host.name == host]
+        if mine:
+            await self._rooms.host(host).preload(self._modules)
+        await asyncio.gather(*(self._again(running) for running in mine))
+
+    async def _again(self, old: _Running) -> None:
+        fresh = self._start(old.command, old.host.name, old.address, old.number)
+        self._running[self._running.index(old)] = fresh
+        await self._ready(fresh)
+
+    def _start(self, command: Object, name: str, address: str, number: int) -> _Running:
         rooms, host = self._rooms, self._rooms.host(name)
         kubeconfig = rooms.folder / "internal" / f"implementation-{number}"
         if not kubeconfig.exists():
@@ -92,7 +150,7 @@ class Provided:
             python=command["python"], args=tuple(fill(word, values) for word in command["args"]),
             env=rooms.environment(**extra), cwd=str(folder), log=str(log),
         ))
-        self._running.append(_Running(command, host, address, log, process))
+        return _Running(command, host, address, log, number, process)
 
     async def _ready(self, running: _Running) -> None:
         """Wait until the program answers 200 in its own network, or has ended, or time is up."""

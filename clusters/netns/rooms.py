@@ -118,8 +118,7 @@ class Rooms:
         self.mark("network")
         names = ["control-plane", *(node.name for node in self.nodes), "outside", "router", "behind-router"]
         for name in names:
-            self.hosts[name] = Host(name, self.network.hosts[name])
-            self.hosts[name].ask_for(self._zygote)
+            self.raise_host(name)
         self._hear_zygote()
         server = self._start_api_server()
         from clusters.client import Client  # 0.35 s, while the zygote loads the same and forks the server
@@ -134,10 +133,15 @@ class Rooms:
         await self._first_objects(client)
         self.mark("first objects")
         self._start_controllers()
-        await asyncio.gather(*(self._network_plugin(node) for node in self.nodes))
+        await asyncio.gather(*(self.network_plugin(node) for node in self.nodes))
         self.mark("pod network")
         self._kubelet = Kubelet(self, client)
         self.spawn(self._kubelet.serve())
+
+    def raise_host(self, name: str) -> None:
+        """Have a host's init forked, its first or, after a power cut, another."""
+        self.hosts[name] = Host(name, self.network.hosts[name])
+        self.hosts[name].ask_for(self._zygote)
 
     def _hear_zygote(self) -> None:
         """Keep note of the process numbers of the host inits."""
@@ -229,7 +233,8 @@ class Rooms:
             ) from error
 
     def _start_controllers(self) -> None:
-        args: Sequence[str] = ("--kubeconfig", str(self.folder / "internal" / "controllers"))
+        args: Sequence[str] = ("--kubeconfig", str(self.folder / "internal" / "controllers"),
+                               "--node-grace", str(self.config["node_grace"]))
         if self.config["seed"]:
             args = (*args, "--seed")
         self.own["the controllers"] = self.hosts["control-plane"].start(Program(
@@ -237,7 +242,7 @@ class Rooms:
             log=str(self.folder / "logs" / "controllers"),
         ))
 
-    async def _network_plugin(self, node: plan.NodePlan) -> None:
+    async def network_plugin(self, node: plan.NodePlan) -> None:
         """Have the node masquerade what its pods send to the outside."""
         path = self.folder / "internal" / f"{node.name}.nft"
         path.write_text(bootstrap.network_plugin(node))

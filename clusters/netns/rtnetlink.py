@@ -21,7 +21,8 @@ _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 10, 18
 _IFLA_NET_NS_FD, _IFLA_PROTINFO = 28, 12
 _INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _BR_FORWARD_DELAY, _BR_MCAST_SNOOPING = 1, 23
-_BRPORT_MODE = 4  # hairpin
+_BRPORT_STATE, _BRPORT_MODE = 1, 4  # mode: hairpin
+_PORT_DISABLED, _PORT_FORWARDING = 0, 3
 _IFA_F_NODAD, _IFA_F_NOPREFIXROUTE = 0x02, 0x200
 _IFF_UP = 1
 _NESTED = 0x8000
@@ -98,6 +99,20 @@ class Route:
         head = struct.pack("=BxHiII", _AF_BRIDGE, 0, _index(name), 0, 0)
         port = _attribute(_BRPORT_MODE, struct.pack("=B", 1))
         self._call(_SETLINK, 0, head + _attribute(_IFLA_PROTINFO | _NESTED, port), f"hairpin on {name}")
+
+    def port(self, index: int, *, alive: bool) -> None:
+        """Have the bridge port with this index forward frames, or let none in or out; its carrier stays.
+
+        OSError ENETDOWN: the port has no carrier (yet).
+        """
+        head = struct.pack("=BxHiII", _AF_BRIDGE, 0, index, 0, 0)
+        state = _attribute(_BRPORT_STATE, bytes([_PORT_FORWARDING if alive else _PORT_DISABLED]))
+        self._call(_SETLINK, 0, head + _attribute(_IFLA_PROTINFO | _NESTED, state), f"port {index} {alive=}")
+
+    def cable(self, index: int, *, plugged: bool) -> None:
+        """Bring the interface with this index up or down; the other end of its cable loses the carrier."""
+        head = struct.pack("=BxHiII", 0, 0, index, _IFF_UP if plugged else 0, _IFF_UP)
+        self._call(_NEWLINK, 0, head, f"interface {index} {plugged=}")
 
     def delete(self, name: str) -> None:
         """Remove an interface (and with one end of a cable the other)."""

@@ -100,7 +100,8 @@ async def gone(client: Client, name: str) -> None:
     await until(look)
 
 
-async def get_from(cluster: NetnsCluster, where: str, url: str) -> str:
+async def get_from(cluster: NetnsCluster, where: str, url: str, patience: float = 2) -> str:
     """What a GET gives, asked by curl from a host or pod."""
-    status, output, error = await cluster.run_on(where, ["curl", "-sS", "-m", "2", url], timeout=5)
+    asked = ["curl", "-sS", "-m", f"{patience:g}", url]
+    status, output, error = await cluster.run_on(where, asked, timeout=5)
     return output if status == 0 else f"curl {status}: {error}"
