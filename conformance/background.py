@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clusters.base import Cluster
-from conformance import evidence
 from conformance.options import Options
-from conformance.report import build, write
+from conformance.report import load, write
 from conformance.requirements import Requirement
 from conformance.session import judged, prepare, standing
 from conformance.verdict import Ruling
@@ -98,7 +97,7 @@ class Running:
             self._stood.set_result(Live(found, loop))
             if self.plan.selected:
                 path = await judged(found, self.plan, ended=self._ended)
-                report = build(evidence.read(path))
+                report = load(path)
                 write(report, self.plan.folder)
                 self.told = f"{report.overall}; evidence and reports are in {self.plan.folder}/"
             if not task.cancelling():  # the user's own tests may still be using the cluster

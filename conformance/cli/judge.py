@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from conformance import evidence
-from conformance.report import build, text, write
+from conformance.report import load, text, write
 
 
 def add(commands: Any) -> None:
@@ -21,7 +20,7 @@ def add(commands: Any) -> None:
 
 def command(arguments: argparse.Namespace) -> int:
     """Print the report; gives the same exit status as the run."""
-    report = build(evidence.read(Path(arguments.evidence)))
+    report = load(Path(arguments.evidence))
     if arguments.write:
         write(report, Path(arguments.write))
     text.show(report, sys.stdout)

@@ -10,9 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-from conformance import evidence
 from conformance.options import Options
-from conformance.report import build, text, write
+from conformance.report import load, text, write
 from conformance.session import Plan, RunError, carry_out, prepare
 
 LATEST = "latest"
@@ -27,7 +26,7 @@ def run_and_report(options: Options, folder: Path) -> int:
         path = asyncio.run(_run(plan))
     except asyncio.CancelledError as problem:
         raise RunError("interrupted before the cluster stood; nothing was judged") from problem
-    report = build(evidence.read(path))
+    report = load(path)
     write(report, folder)
     _point(folder)
     text.show(report, sys.stdout)

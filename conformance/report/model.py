@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from conformance import evidence
 from conformance.evidence import Record
 from conformance.requirements import ID, locked_ids
 from conformance.verdict import Finding, Judgement, Overall, Verdict, exit_code, judge
@@ -52,6 +55,8 @@ class Report:
     rows: tuple[Row, ...]
     judgement: Judgement
     missing: Mapping[str, int] = field(default_factory=dict)  # rows of ids.lock not in this run, by area
+    records: tuple[Record, ...] = ()  # the evidence itself, for what is drawn
+    digest: str = ""  # sha256 of the evidence file, where there is one
 
     @property
     def overall(self) -> Overall:
@@ -86,7 +91,13 @@ class Report:
         return rerun_command(self.facts, ids) if ids else ""
 
 
-def build(records: Sequence[Record]) -> Report:
+def load(path: Path) -> Report:
+    """The report on the evidence file at ``path``, with its digest. Raises EvidenceError as ``read`` does."""
+    records = evidence.read(path)
+    return build(records, digest=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def build(records: Sequence[Record], *, digest: str = "") -> Report:
     """Judge ``records`` and gather what a report says. Raises EvidenceError as ``judge`` does."""
     judgement = judge(records)
     header, footer = records[0], records[-1]
@@ -95,7 +106,7 @@ def build(records: Sequence[Record]) -> Report:
                  for number, ruling in enumerate(judgement.rulings))
     missing = Counter(area for id, area in locked_ids().items() if id not in entries and area != "dropped")
     facts = {key: value for key, value in header.items() if key not in {"type", "requirements"}}
-    return Report(facts, footer["ended"], rows, judgement, dict(missing))
+    return Report(facts, footer["ended"], rows, judgement, dict(missing), tuple(records), digest)
 
 
 def rerun_command(facts: Mapping[str, Any], ids: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ _COLOURS = {
     Verdict.PASS: "32", Verdict.FAIL: "31;1", Verdict.SUITE_ERROR: "35;1", Verdict.UNKNOWN: "33",
     Verdict.NOT_RUN: "33", Verdict.UNSUPPORTED: "36",
 }
-_SENTENCES = {
+SENTENCES = {
     Overall.CONFORMANT: "every selected requirement that applies was seen to hold",
     Overall.FAILED: "at least one requirement was seen not to hold",
     Overall.UNKNOWN: "at least one requirement could not be decided, and unknown is never green",
@@ -63,17 +63,22 @@ def failures(row: Row) -> list[str]:
 
 def headline(report: Report) -> str:
     """The verdict in one line: what, of whom, where, and how many."""
-    name = " ".join(str(report.implementation.get(key, "")) for key in ("name", "version")).strip()
     counts = ", ".join(f"{count} {verdict}" for verdict, count in report.counts.items()) or "nothing"
+    return _one_line(f"{report.overall.value.upper()}  {subject(report)}: {counts}")
+
+
+def subject(report: Report) -> str:
+    """Who was judged, and where."""
+    name = " ".join(str(report.implementation.get(key, "")) for key in ("name", "version")).strip()
     cluster = report.facts.get("cluster")
     place = cluster.get("url", "") if isinstance(cluster, Mapping) else str(cluster or "")
-    return _one_line(f"{report.overall.value.upper()}  {name}{' on ' + place if place else ''}: {counts}")
+    return f"{name} on {place}" if place else name
 
 
 def _lines(report: Report, colours: bool) -> Iterator[str]:
     yield headline(report)
     cut = " The run was interrupted." if report.judgement.interrupted else ""
-    yield f"({_SENTENCES[report.overall]}; exit status {report.exit_code}.{cut})"
+    yield f"({SENTENCES[report.overall]}; exit status {report.exit_code}.{cut})"
     yield ""
     yield from (line(row, colours=colours) for row in report.rows)
     for row in report.of(Verdict.FAIL):
@@ -93,13 +98,14 @@ def _about(report: Report) -> Iterator[str]:
         areas = ", ".join(f"{area} {count}" for area, count in report.missing.items())
         yield f"Not in this run: {sum(report.missing.values())} published requirements ({areas})"
     declared = report.implementation.get("features") or {}
-    yield f"Declared features: {_pairs(declared) or 'none'}"
+    yield f"Declared features: {pairs(declared) or 'none'}"
     shown = {key: value for key, value in report.facts.items() if key not in {"schema", "implementation"}}
     for key, value in {**shown, "ended": report.ended}.items():
-        yield _one_line(f"{key}: {_pairs(value)}")
+        yield _one_line(f"{key}: {pairs(value)}")
 
 
-def _pairs(values: Any) -> str:
+def pairs(values: Any) -> str:
+    """An object as ``key=value`` pairs, those without a value left out; anything else as it is."""
     if not isinstance(values, Mapping):
         return str(values)
     return ", ".join(f"{key}={value}" for key, value in values.items() if value not in ("", [], None))

@@ -46,8 +46,7 @@ CONFTEST = """
 
     session.chosen_requirements = choose
     background.standing, background.judged = standing, judged
-    background.evidence = type("E", (), {"read": staticmethod(lambda path: [])})
-    background.build = lambda records: type("R", (), {"overall": "fake"})
+    background.load = lambda path: type("R", (), {"overall": "fake"})
     background.write = lambda report, folder: None
 """
 

@@ -1,4 +1,4 @@
-"""The three reports say the same of a run, keep their shape, and hold nothing that their format cannot."""
+"""The reports say the same of a run, keep their shape, and hold nothing that their format cannot."""
 
 from __future__ import annotations
 
@@ -258,11 +258,12 @@ def test_what_the_judged_says_cannot_steer_a_terminal() -> None:
     assert not set(whole) & set("\x1b\r\x9b")
 
 
-def test_writing_gives_the_three_files(report: Report, tmp_path: Path) -> None:
+def test_writing_gives_the_four_files(report: Report, tmp_path: Path) -> None:
     assert [path.name for path in reports.write(report, tmp_path)] == [
         "report.txt",
         "report.json",
         "junit.xml",
+        "report.html",
     ]
     assert json.loads((tmp_path / "report.json").read_text()) == document(report)
 
