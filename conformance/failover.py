@@ -115,9 +115,13 @@ async def _lose(lab: Lab, kind: Kind) -> Failover:
     says = "the surviving backends answer before the fault"
     if not await settles(lab, f"before: {kind}", sending, Answered(by=surviving), lab.timing.serves, says):
         return Failover(kind, "", surviving)
-    after = 2 * bound(lab) + 0.3
-    fault = await around(lab, aims, _act(lab, kind, node), after=after, about=found.address)
-    heal = await around(lab, aims, _heal(lab, kind, node), after=BACK[kind], control=CALM, about=found.address)
+    after, about, mend = 2 * bound(lab) + 0.3, found.address, _heal(lab, kind, node)
+    try:
+        fault = await around(lab, aims, _act(lab, kind, node), after=after, about=about)
+    except BaseException:
+        await mend()  # nothing after this may meet a broken cluster
+        raise
+    heal = await around(lab, aims, mend, after=BACK[kind], control=CALM, about=about)
     await clients_back(lab, node)
     return Failover(kind, node, surviving, fault, heal)
 

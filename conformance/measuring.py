@@ -50,6 +50,11 @@ class Measured:
     witnessed: Witnessed | None
     frames: tuple[Frame, ...]  # of the tap, where there is one
 
+    @property
+    def last(self) -> float:
+        """When the last attempt was sent."""
+        return max(one.at for _, outcomes in self.series.values() for one in outcomes)
+
 
 def udp(target: tuple[str, int]) -> Probe:
     """A datagram every 5 ms, each from a fresh port, lost when no answer came within 100 ms."""
@@ -71,7 +76,8 @@ async def around(
     Nothing is written down: ``record`` does that, for each requirement that reads it.
     """
     window = control + after
-    tapping = lab.rig.cluster if isinstance(lab.rig.cluster, CanTap) else None
+    compared = any(aim.probe.transport == "udp" for aim in aims.values())
+    tapping = lab.rig.cluster if compared and isinstance(lab.rig.cluster, CanTap) else None
     if tapping is not None:
         await tapping.tap_start()
     async with asyncio.TaskGroup() as group:
