@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from clusters.base import ClusterError, Command, Implementation, Node, Workload
-from clusters.netns import conversation, launch, plan, runfolder
+from clusters.base import ClusterError, Command, Frame, Implementation, Node, Workload
+from clusters.netns import conversation, launch, plan, runfolder, tap
 
 _ASK = 10.0  # seconds for an answer that needs no waiting; patience
 _LISTEN = 20.0  # seconds for a placed program to listen; patience
@@ -203,6 +203,18 @@ class NetnsCluster:
         """SIGTERM, wait for its end, start it anew; gives when it was ready."""
         return await self._act({"op": "restart", "place": place, "command": command}, self._patience)
 
+    async def tap_start(self) -> None:
+        """Begin to note frames that come in on any port of the switch: all ARP, and UDP and TCP to or from
+        the load balancer addresses, the nodes' node ports and the outside host.
+        """
+        await self._ask({"op": "tap-start"})
+
+    async def tap_stop(self) -> list[Frame]:
+        """End it; gives the frames in order of time. ClusterError when some are missing: it proves nothing.
+        """
+        answer = await self._ask({"op": "tap-stop"})
+        return await asyncio.get_running_loop().run_in_executor(None, _frames, answer)
+
     async def _act(self, question: conversation.Object, timeout: float = _ASK) -> float:
         return float((await self._ask(question, timeout))["at"])
 
@@ -212,6 +224,21 @@ class NetnsCluster:
             with suppress(OSError):
                 os.close(fd)
         return answer
+
+
+def _frames(answer: conversation.Object) -> list[Frame]:
+    """The frames of a tap that entered the switch: those that came to a dead port did not."""
+    file = Path(answer["file"])
+    found, lost, full = tap.read(file)
+    file.unlink()
+    if lost or full:
+        raise ClusterError(f"the tap missed frames ({lost} dropped by the kernel"
+                           f"{', no room for more' if full else ''}); stop it sooner, or send less")
+    frames = [Frame(at, answer["ports"][str(number)], data) for at, number, data in found]
+    dead = [(place, since, until) for place, since, until in answer["silences"]]
+    entered = (frame for frame in frames if not any(
+        frame.port == place and since <= frame.at < until for place, since, until in dead))
+    return sorted(entered, key=lambda frame: frame.at)
 
 
 async def _end(machine: launch.Machine | None, folder: runfolder.RunFolder) -> None:

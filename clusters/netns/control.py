@@ -1,6 +1,7 @@
 """The machine's control socket: one JSON object a line each way, an answer for every question.
 
-The questions: hello, dial, place, provide, dead, exec, snapshot, logs, down, and those of ``faults``.
+The questions: hello, dial, place, provide, dead, exec, snapshot, logs, down, and those of ``faults`` and of
+``tapping``.
 Only the owner of the run folder (mode 0700) reaches the socket.
 """
 
@@ -28,6 +29,7 @@ from clusters.netns.images import Image, program_of
 from clusters.netns.program import Program
 from clusters.netns.provide import Provided
 from clusters.netns.rooms import last_lines
+from clusters.netns.tapping import Tapping
 
 if TYPE_CHECKING:
     from clusters.netns.rooms import Rooms
@@ -51,7 +53,9 @@ class Control:
             "hello": self._hello, "place": self._place, "provide": self._provide, "dead": self._dead,
             "exec": self._exec, "snapshot": self._snapshot, "logs": self._logs, "down": self._down,
             "remove": self._remove,
-        } | Faults(rooms, self._provided).answers()
+        }
+        faults = Faults(rooms, self._provided)
+        self._answers |= faults.answers() | Tapping(rooms, faults.silences).answers()
 
     async def open(self, path: Path) -> None:
         """Start answering on the Unix socket ``path``."""

@@ -59,7 +59,6 @@ class Network:
     hosts: dict[str, int] = field(default_factory=dict)  # host name -> network namespace
     routed_pods: bool = False  # pods of one node reach each other by its router, not by its bridge
     ports: dict[str, int] = field(default_factory=dict)  # host name -> index of its port on the switch
-    behind: dict[int, str] = field(default_factory=dict)  # the inverse, with ports that are no more
 
 
 def write_sysctl(name: str, value: str, *, needed: bool = True) -> None:
@@ -135,11 +134,15 @@ def rebuild(network: Network, nodes: Sequence[NodePlan], node: NodePlan) -> None
 def _plug_host(network: Network, switch: Route, name: str, address: str) -> None:
     """Make a host's namespace and its cable to the switch, in whose namespace the caller is."""
     network.hosts[name] = _host(name not in ("control-plane", "outside"))
-    port = f"to-{address.rpartition('.')[2]}"
+    port = f"to-{port_number(address)}"
     switch.veth(port, mac_of(address, "02:01"), "eth0", mac_of(address, "02:00"), network.hosts[name])
     switch.up(port, master="br0")
-    index = socket.if_nametoindex(port)
-    network.ports[name], network.behind[index] = index, name
+    network.ports[name] = socket.if_nametoindex(port)
+
+
+def port_number(address: str) -> int:
+    """The number in the name of the switch's port to a LAN address."""
+    return int(address.rpartition(".")[2])
 
 
 def _host(forward: bool) -> int:

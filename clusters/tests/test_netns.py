@@ -8,9 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from clusters.base import (
+    CanCutLink,
+    CanKillNode,
     CanPlaceOutside,
+    CanReadLogs,
     CanRunImplementation,
+    CanSignal,
     CanSnapshot,
+    CanTap,
     ClusterError,
     Command,
     Implementation,
@@ -45,6 +50,8 @@ async def test_has_every_power_the_judge_may_ask_for(cluster: NetnsCluster) -> N
     assert isinstance(cluster, CanPlaceOutside)
     assert isinstance(cluster, CanRunImplementation)
     assert isinstance(cluster, CanSnapshot)
+    for power in (CanCutLink, CanKillNode, CanSignal, CanTap, CanReadLogs):
+        assert isinstance(cluster, power)
     assert cluster.namespace == "default"
     assert [node.name for node in await cluster.nodes()] == [MASTER, WORKER, THIRD]
     assert cluster.timings["located"] < 15
