@@ -46,7 +46,7 @@ def keep(name: str, url: str, implementation: str) -> Kept:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "clusters.netns.keeper", json.dumps(config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(lock, says),
-                start_new_session=True, cwd="/", env={**os.environ, "PYTHONPATH": launch.import_path()},
+                start_new_session=True, cwd="/", env=launch.environment(),
             )
     except BaseException:
         os.close(ready)

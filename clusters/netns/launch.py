@@ -175,6 +175,12 @@ def import_path() -> str:
     return os.pathsep.join(_import_folders())
 
 
+def environment() -> dict[str, str]:
+    """This process's environment, with the system's programs on PATH and our modules found."""
+    path = os.environ.get("PATH", "") + ":" + _SYSTEM_PATH
+    return {**os.environ, "PATH": path, "PYTHONPATH": import_path()}
+
+
 def _import_folders() -> list[str]:
     """Where the judge imports from, so that the machine finds the same modules, this package first."""
     here = str(Path(__file__).resolve().parents[2])
