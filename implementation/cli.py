@@ -6,9 +6,8 @@ import logging
 import signal
 import sys
 
-from implementation import configfile, flags, proxy
+from implementation import configfile, flags, modes, proxy
 from implementation.dataplane import DataplaneError
-from implementation.dataplane.iptables import Iptables
 from implementation.kubeconfig import KubeconfigError
 from implementation.settings import Settings, SettingsError
 
@@ -51,7 +50,7 @@ def _say(error: BaseException, status: int) -> int:
 def run(settings: Settings) -> int:
     """Do what the settings ask for: clean up, or serve."""
     if settings.cleanup:
-        Iptables(settings.options(), settings.variant).cleanup()
+        modes.cleanup(settings)
         return 0
     proxy.serve(settings)
     return 0

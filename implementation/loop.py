@@ -20,6 +20,7 @@ from implementation.state.desired import Desired
 from implementation.state.known import Known
 
 log = logging.getLogger("kube-proxy.loop")
+DISTURBED = "somebody removed or changed rules of ours: writing what is missing"
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -61,6 +62,7 @@ class Loop:
         self._waiting = {"services", "endpointslices"}
         self._failures = 0
         self._last_full = 0.0
+        self._disturbed = False
 
     def changed(self) -> None:
         """Something that may concern us was seen."""
@@ -79,6 +81,13 @@ class Loop:
         else:
             self.changed()
 
+    def noticed(self) -> None:
+        """Somebody changed the kernel's tables: see at once whether it was ours."""
+        if not self._dataplane.intact():
+            self._disturbed = True
+            if not self._waiting:
+                self._wake.set()
+
     async def run(self) -> None:
         """Act until cancelled."""
         while True:
@@ -95,6 +104,10 @@ class Loop:
             except TimeoutError:
                 await self._look()
         self._wake.clear()
+        if self._disturbed:
+            self._disturbed = False
+            log.warning(DISTURBED)
+            self._dataplane.forget()
 
     async def _look(self) -> None:
         if self._health.updated is None or self._failures:
@@ -109,7 +122,7 @@ class Loop:
             log.warning("cannot look whether our rules are still there: %s", error)
             return
         if not intact:
-            log.warning("somebody removed rules of ours: writing all of them again")
+            log.warning(DISTURBED)
             self._dataplane.forget()
             self._wake.set()
 

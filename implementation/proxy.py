@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
-from implementation import kubeconfig, watch
-from implementation.dataplane import Dataplane
-from implementation.dataplane.iptables import Iptables
+from implementation import kubeconfig, modes, watch
+from implementation.dataplane import Dataplane, Noticing
 from implementation.loop import Loop, Pace, Synced
 from implementation.node import addresses, conntrack, sysctls
 from implementation.node.command import CommandError
@@ -35,7 +34,7 @@ class Proxy:
     """One running proxy."""
 
     def __init__(self, settings: Settings, server: watch.Server, dataplane: Dataplane) -> None:
-        self.settings, self.server = settings, server
+        self.settings, self.server, self.dataplane = settings, server, dataplane
         fixed = () if settings.bind_address in ("", "0.0.0.0", "::") else (settings.bind_address,)
         self.known = Known(settings.node_name, fixed)
         self.health = Health(2 * settings.sync_period)
@@ -62,6 +61,8 @@ class Proxy:
         """Serve until cancelled. Rules stay when it ends. Raises OSError where a port cannot be had."""
         try:
             await self._open_ports()
+            if isinstance(self.dataplane, Noticing):
+                asyncio.get_running_loop().add_reader(self.dataplane.fileno(), self.loop.noticed)
             await _together(
                 [
                     *(
@@ -140,7 +141,7 @@ class Proxy:
 
     def _node_port_addresses(self) -> tuple[str, ...] | None:
         """The addresses node ports are served on, None for all."""
-        networks = self.settings.node_port_addresses
+        networks = self.settings.node_port_networks
         if networks == ("primary",):
             return self.known.node.addresses
         if not networks:
@@ -215,17 +216,19 @@ async def _run(settings: Settings, access: kubeconfig.Access) -> None:
     server = watch.Server(access)
     try:
         pod_cidrs = await _own_networks(server, settings) if settings.detect_local == "NodeCIDR" else ()
-        liberal = settings.tcp_be_liberal or sysctls.read(sysctls.BE_LIBERAL) not in ("", "0")
         _prepare_kernel(settings)
-        options = msgspec.structs.replace(settings.options(pod_cidrs), drop_invalid=not liberal)
-        await Proxy(settings, server, Iptables(options, settings.variant)).run()
+        await Proxy(settings, server, modes.dataplane(settings, pod_cidrs)).run()
     finally:
         await server.close()
 
 
 def _prepare_kernel(settings: Settings) -> None:
     """Kernel settings the rules rely on; node ports on 127.0.0.1 need loopback addresses to be routed."""
-    if settings.localhost_node_ports and addresses.hold_loopback(settings.node_port_addresses):
+    if (
+        settings.mode == "iptables"
+        and settings.localhost_node_ports
+        and addresses.hold_loopback(settings.node_port_addresses)
+    ):
         problem = sysctls.ensure(sysctls.ROUTE_LOCALNET, "1", "node ports are not served on 127.0.0.1")
         if problem:
             log.warning("%s", problem)

@@ -11,6 +11,9 @@ import msgspec
 from implementation.dataplane.iptables.names import Style
 from implementation.dataplane.iptables.options import Detect, LocalTraffic, Options
 from implementation.dataplane.iptables.tool import Variant
+from implementation.dataplane.nftables.options import Options as RowOptions
+
+EVERYWHERE = ("0.0.0.0/0", "::/0")
 
 
 class SettingsError(ValueError):
@@ -53,6 +56,21 @@ class Settings(msgspec.Struct, frozen=True):
             drop_invalid=not self.tcp_be_liberal,
             reset_tcp=self.tcp_reject == "reset",
         )
+
+    def row_options(self, pod_cidrs: tuple[str, ...] = ()) -> RowOptions:
+        """What the rules of mode nftables depend on."""
+        return RowOptions(
+            masquerade_bit=self.masquerade_bit,
+            masquerade_all=self.masquerade_all,
+            reset_tcp=self.tcp_reject == "reset",
+            pods=tuple((family, match.value) for family, match in self._local_traffic(pod_cidrs)),
+            every_address=any(network in EVERYWHERE for network in self.node_port_addresses),
+        )
+
+    @property
+    def node_port_networks(self) -> tuple[str, ...]:
+        """Where node ports are served: as chosen, else the mode's default, which is upstream's."""
+        return self.node_port_addresses or (("primary",) if self.mode == "nftables" else ())
 
     def _local_traffic(self, pod_cidrs: tuple[str, ...]) -> tuple[tuple[int, LocalTraffic], ...]:
         by_interface = {"BridgeInterface": self.bridge, "InterfaceNamePrefix": f"{self.interface_prefix}+"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -63,4 +63,13 @@ class Dataplane(Protocol):
 
     def cleanup(self) -> None:
         """Take everything of ours out of the kernel; what is not there is no error."""
+        ...
+
+
+@runtime_checkable
+class Noticing(Protocol):
+    """A data plane that hears when somebody changes the kernel's tables, so that nobody has to look."""
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable then; :meth:`Dataplane.intact` reads it, and never blocks."""
         ...

@@ -1,0 +1,302 @@
+"""One family's table: what was written, what has to be, and the transactions between."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from implementation.dataplane import Part
+from implementation.dataplane.nftables import difference, encode, layout, readback, tables
+from implementation.dataplane.nftables import netlink as nl
+from implementation.dataplane.nftables.claims import Claims
+from implementation.dataplane.nftables.difference import Step
+from implementation.dataplane.nftables.kernel import Kernel, Refused, chunks
+from implementation.dataplane.nftables.layout import TABLE
+from implementation.dataplane.nftables.names import Target, led_by
+from implementation.dataplane.nftables.netlink import Message
+from implementation.dataplane.nftables.options import Options
+from implementation.dataplane.nftables.readback import Found
+from implementation.dataplane.nftables.shapes import Chain, Family
+from implementation.dataplane.nftables.tables import SHARED, Numbers, Packer, Rows
+from implementation.state.desired import ServedService, ServiceKey
+
+log = logging.getLogger("kube-proxy.nftables")
+PIECE = 500  # rows in one message at most, so that small transactions can be packed
+Services = Mapping[ServiceKey, ServedService]
+NODE: ServiceKey = ("", "")  # owner of rows that belong to the node
+
+
+class Plan(NamedTuple):
+    """What a full write would do."""
+
+    frame: list[list[bytes]]  # sets, chains, variants
+    rendered: dict[ServiceKey, Rows]
+    there: Rows
+    stale: list[str]  # chains nothing leads to any more
+
+
+class TableOf:
+    """The table of one family. ``refused`` are the Services the kernel would not take, and why."""
+
+    def __init__(self, kernel: Kernel, family: Family, options: Options) -> None:
+        self.kernel, self.family, self.options = kernel, family, options
+        self.known = False
+        self.refused: dict[ServiceKey, str] = {}
+        self._packer, self._numbers, self._claims = Packer(family), Numbers(), Claims()
+        self._of: dict[ServiceKey, Rows] = {}
+        self._shared: Counter[tables.Row] = Counter()
+        self._made: set[str] = set()  # chains in the kernel
+        self._led: set[str] = set()  # those a variant leads to
+        self._total = 0
+
+    def apply(
+        self, services: Services, changed: Iterable[ServiceKey], addresses: Sequence[str] | None
+    ) -> Part:
+        """Bring ``services`` into force, of which ``changed`` differ from the last time. Raises
+        DataplaneError."""
+        start, full, keys = time.monotonic(), not self.known, list(changed)
+        self.refused = {}
+        try:
+            written = self._write(services, keys, addresses)
+        except Refused as first:
+            log.warning("the kernel refused a change, all of it again: %s", first)
+            try:
+                written = self._write(services, keys, addresses)
+            except Refused:
+                written = self._apart(services, addresses)
+            full = True
+        return Part(self.family.number, full, time.monotonic() - start, {TABLE: (self._total, written)})
+
+    def remove(self) -> None:
+        """Delete the table; one that is not there is no error. Raises DataplaneError."""
+        self.known = False
+        try:
+            self.kernel.commit([nl.message(Message.DELTABLE, self.family.af, table=TABLE)])
+        except Refused as error:
+            if error.number != errno.ENOENT:
+                raise
+
+    def _write(self, services: Services, changed: list[ServiceKey], addresses: Sequence[str] | None) -> int:
+        known, self.known = self.known, False  # unknown until the kernel has said yes
+        if known:
+            written = self._write_changes(services, changed, addresses)
+        else:
+            written = self._write_all(services, addresses)
+        self.known = True
+        return written
+
+    def _write_changes(
+        self, services: Services, changed: list[ServiceKey], addresses: Sequence[str] | None
+    ) -> int:
+        rendered = {NODE: tables.address_rows(addresses, self._packer)}
+        for key in self._concerned(services, changed):
+            rendered[key] = self._render(key, services, self._of.get(key, {}), own=True)
+        gone, come = Rows(), Rows()
+        for key, rows in rendered.items():
+            less, more = difference.between(self._of.get(key, {}), rows)
+            gone.update(less)
+            come.update(more)
+        shares = self._shares(rendered, gone, come)
+        steps = difference.steps(gone, come)
+        frame = self._missing_targets(self._numbers.wanted)
+        self._commit([*frame, *self._units(steps)])
+        self._keep(rendered, shares)
+        self._total += len(come) - len(gone)
+        return difference.count(steps) + len(frame)
+
+    def _write_all(self, services: Services, addresses: Sequence[str] | None) -> int:
+        plan = self._plan(services, addresses)
+        wanted = _union(plan.rendered)
+        steps = difference.steps(*difference.between(plan.there, wanted))
+        self._commit([*plan.frame, *self._units(steps)])
+        self._settled(plan.rendered, wanted)
+        self._sweep(plan.stale)
+        return difference.count(steps) + len(plan.frame)
+
+    def _apart(self, services: Services, addresses: Sequence[str] | None) -> int:
+        """Find the Services the kernel refuses by halving; all others come into force."""
+        plan = self._plan(services, addresses)
+        there, written = dict(plan.there), len(plan.frame)
+        self._commit(plan.frame)
+        waiting = [list(plan.rendered)]
+        while waiting:
+            keys = waiting.pop()
+            come = {r: v for key in keys for r, v in plan.rendered[key].items() if there.get(r) != v}
+            steps = difference.steps({row: there[row] for row in come if row in there}, come)
+            try:
+                self._commit(self._units(steps))
+            except Refused as error:
+                if len(keys) == 1:
+                    self._report(keys[0], error, steps)
+                    plan.rendered[keys[0]] = {r: there[r] for r in plan.rendered[keys[0]] if r in there}
+                else:
+                    waiting += [keys[len(keys) // 2 :], keys[: len(keys) // 2]]
+                continue
+            there.update(come)
+            written += difference.count(steps)
+        wanted = _union(plan.rendered)
+        steps = difference.steps(*difference.between(there, wanted))
+        self._commit(self._units(steps))
+        self._settled(plan.rendered, wanted)
+        self.known = True
+        return written + difference.count(steps)
+
+    def _report(self, key: ServiceKey, error: Refused, steps: Sequence[Step]) -> None:
+        units = [step for step in steps for unit in self._units([step]) for _ in unit]
+        step = units[error.message] if 0 <= error.message < len(units) else None
+        what = f"{step.do} in {step.name}: " if step else ""
+        self.refused[key] = f"Service {'/'.join(key)} is not in force, the kernel refused {what}{error}"
+
+    def _concerned(self, services: Services, changed: list[ServiceKey]) -> list[ServiceKey]:
+        """The changed Services, and those that gain or lose an address by it."""
+        found = dict.fromkeys(changed)
+        for key in changed:
+            found.update(dict.fromkeys(sorted(self._claims.put(key, self._wanted_keys(services.get(key))))))
+        return list(found)
+
+    def _wanted_keys(self, served: ServedService | None) -> dict[bytes, int]:
+        ports = served.ports if served else ()
+        found: dict[bytes, int] = {}
+        for port in ports:
+            if port.family == self.family.number:
+                for one in self._packer.frontends(port):
+                    found[one.key] = min(found.get(one.key, 1), 0 if one.inside else 1)
+        return found
+
+    def _render(self, key: ServiceKey, services: Services, before: Rows, *, own: bool) -> Rows:
+        served = services.get(key)
+        if served is None:
+            return {}
+
+        def denied(frontend: bytes) -> bool:
+            return self._claims.denied(key, frontend)
+
+        return tables.service_rows(served, self._packer, self._numbers, before, own=own, denied=denied)
+
+    def _shares(self, rendered: dict[ServiceKey, Rows], gone: Rows, come: Rows) -> Counter[tables.Row]:
+        """Rows that several Services need come with the first and go with the last; gives how many more need
+        each."""
+        more: Counter[tables.Row] = Counter()
+        for key, rows in rendered.items():
+            more.update(row for row in rows if row[0] in SHARED)
+            more.subtract(row for row in self._of.get(key, ()) if row[0] in SHARED)
+        for row, change in more.items():
+            now = self._shared[row]
+            if now and now + change:  # was there and stays
+                gone.pop(row, None)
+                come.pop(row, None)
+        return more
+
+    def _keep(self, rendered: dict[ServiceKey, Rows], shares: Counter[tables.Row]) -> None:
+        for key, rows in rendered.items():
+            if rows:
+                self._of[key] = rows
+            else:
+                self._of.pop(key, None)
+        for row, change in shares.items():
+            self._shared[row] += change
+            if not self._shared[row]:
+                del self._shared[row]
+
+    def _plan(self, services: Services, addresses: Sequence[str] | None) -> Plan:
+        """Read the table back and decide everything anew."""
+        found = readback.read(self.kernel, self.family)
+        usable = found is not None and found.stamp == layout.stamp(self.family, self.options)
+        state = found if found is not None and usable else Found("", {}, {}, {})
+        self._numbers.learn(state.variants, readback.affinity_numbers(state.rows))
+        self._claims.clear()
+        for key in sorted(services):
+            self._claims.put(key, self._wanted_keys(services[key]))
+        rendered = {NODE: tables.address_rows(addresses, self._packer)}
+        for key in sorted(services):
+            rendered[key] = self._render(key, services, state.rows, own=False)
+        targets = list(self._numbers.wanted.values())
+        self._made, self._led = set(state.chains), set(state.variants)
+        chains = layout.skeleton(self.family, self.options, targets)
+        frame = [] if usable else [encode.fresh_table(self.family, layout.stamp(self.family, self.options))]
+        frame += self._chain_units(readback.differing(state.chains, chains))
+        frame += self._variant_units([t for t in targets if t.name not in self._led])
+        stale = [name for name in state.variants if name not in self._numbers.wanted]
+        return Plan(frame, rendered, state.rows, stale)
+
+    def _chain_units(self, chains: Sequence[Chain]) -> list[list[bytes]]:
+        """Make chains, or put their right rules in the place of those they have; hooks come last."""
+        made = [encode.chain_message(self.family, one) for one in chains if one.name not in self._made]
+        rules: list[bytes] = []
+        for one in chains:
+            if one.name in self._made:
+                rules.append(nl.message(Message.DELRULE, self.family.af, nl.text(2, one.name), table=TABLE))
+            rules += encode.rule_messages(self.family, one)
+        self._made |= {one.name for one in chains}
+        return [made + rules] if chains else []
+
+    def _missing_targets(self, targets: Mapping[str, Target]) -> list[list[bytes]]:
+        """The chains and variants of those targets that the kernel does not have yet."""
+        new = [t for name, t in targets.items() if name not in self._led]
+        if not new:
+            return []
+        chains = {
+            c.name: c for target in new for c in layout.target_chains(self.family, self.options, target)
+        }
+        missing = [chain for name, chain in chains.items() if name not in self._made]
+        return self._chain_units(missing) + self._variant_units(new)
+
+    def _variant_units(self, targets: Sequence[Target]) -> list[list[bytes]]:
+        found = []
+        for target in targets:
+            number = nl.word(self._numbers.variants[target.name])
+            row = nl.verdict_element(number, nl.Verdict.GOTO, target.name)
+            found.append(nl.lists(Message.NEWSETELEM, self.family.af, TABLE, led_by(target), [row]))
+        self._led |= {target.name for target in targets}
+        return found
+
+    def _units(self, steps: Sequence[Step]) -> list[list[bytes]]:
+        """The messages of these steps, in parts that must each stay whole."""
+        found: list[list[bytes]] = []
+        for step in steps:
+            for at in range(0, len(step.rows), PIECE):
+                found.append(encode.step(self.family, step.name, step.do, step.rows[at : at + PIECE]))
+        return found
+
+    def _commit(self, units: list[list[bytes]]) -> None:
+        for part in chunks(units, self.kernel.most):
+            self.kernel.commit(part)
+
+    def _settled(self, rendered: dict[ServiceKey, Rows], wanted: Rows) -> None:
+        self._of = {key: rows for key, rows in rendered.items() if rows}
+        self._shared = Counter(row for rows in rendered.values() for row in rows if row[0] in SHARED)
+        self._total = len(wanted)
+
+    def _sweep(self, stale: Sequence[str]) -> None:
+        """Remove variants nobody uses, then their chains; what is in use after all stays."""
+        af = self.family.af
+        frame, _ = nl.element_frame(4, 0)
+        for name in stale:
+            row = frame + nl.word(self._numbers.variants[name])
+            self.kernel.commit(nl.lists(Message.DELSETELEM, af, TABLE, encode.map_of(name), [row]))
+        for name in stale:
+            del self._numbers.variants[name]
+            self._led.discard(name)
+        needed = layout.skeleton(self.family, self.options, list(self._numbers.wanted.values()))
+        gone = sorted(self._made - set(needed), key=lambda name: name.startswith("pick_"))
+        for name in gone:  # chains that lead to others first
+            chain = nl.text(2, name)
+            try:
+                self.kernel.commit([
+                    nl.message(Message.DELRULE, af, chain, table=TABLE),
+                    nl.message(Message.DELCHAIN, af, nl.text(3, name), table=TABLE),
+                ])  # fmt: skip
+                self._made.discard(name)
+            except Refused as error:
+                log.debug("chain %s stays for now: %s", name, error)
+
+
+def _union(rendered: Mapping[ServiceKey, Rows]) -> Rows:
+    every: Rows = {}
+    for rows in rendered.values():
+        every.update(rows)
+    return every
