@@ -12,7 +12,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from clusters.apiserver import kinds, pods
+from clusters.apiserver import custom, definitions, kinds, pods, workloads
 from clusters.apiserver.metadata import keep_server_fields, metadata_errors, metadata_update_errors
 from clusters.apiserver.resources import Resource
 from clusters.apiserver.service_fields import drop_fields_of_old_type, with_defaults
@@ -60,6 +60,18 @@ _DEFAULTS: dict[str, Callable[[Object], None]] = {
     "Deployment": kinds.default_deployment,
     "ReplicaSet": kinds.default_replica_set,
     "EndpointSlice": kinds.default_endpoint_slice,
+    "DaemonSet": workloads.default_daemon_set,
+    "StatefulSet": workloads.default_stateful_set,
+    "ReplicationController": workloads.default_replication_controller,
+    "Job": workloads.default_job,
+    "CronJob": workloads.default_cron_job,
+    "HorizontalPodAutoscaler": workloads.default_autoscaler,
+    "PersistentVolumeClaim": workloads.default_claim,
+    "RoleBinding": workloads.default_binding,
+    "ClusterRoleBinding": workloads.default_binding,
+    "NetworkPolicy": workloads.default_network_policy,
+    "StorageClass": workloads.default_storage_class,
+    "CustomResourceDefinition": definitions.set_defaults,
 }
 _ERRORS: dict[str, Callable[[Object], list[FieldError]]] = {
     "Service": service_errors,
@@ -70,6 +82,19 @@ _ERRORS: dict[str, Callable[[Object], list[FieldError]]] = {
     "ConfigMap": kinds.data_errors,
     "Secret": kinds.data_errors,
     "Node": kinds.node_errors,
+    "DaemonSet": workloads.template_errors,
+    "StatefulSet": workloads.template_errors,
+    "ReplicationController": workloads.template_errors,
+    "Job": workloads.job_errors,
+    "CronJob": workloads.cron_job_errors,
+    "HorizontalPodAutoscaler": workloads.autoscaler_errors,
+    "PersistentVolumeClaim": workloads.claim_errors,
+    "RoleBinding": workloads.binding_errors,
+    "ClusterRoleBinding": workloads.binding_errors,
+    "PodDisruptionBudget": workloads.budget_errors,
+    "IPAddress": workloads.ip_address_errors,
+    "ServiceCIDR": workloads.service_cidr_errors,
+    "CustomResourceDefinition": definitions.errors,
 }
 _UPDATE_ERRORS: dict[str, Callable[[Object, Object], list[FieldError]]] = {
     "Service": service_update_errors,
@@ -80,6 +105,12 @@ _UPDATE_ERRORS: dict[str, Callable[[Object, Object], list[FieldError]]] = {
     "ConfigMap": kinds.data_update_errors,
     "Secret": kinds.data_update_errors,
     "Node": kinds.node_update_errors,
+    "DaemonSet": kinds.workload_update_errors,
+    "StatefulSet": kinds.workload_update_errors,
+    "Job": workloads.job_update_errors,
+    "RoleBinding": workloads.binding_update_errors,
+    "ClusterRoleBinding": workloads.binding_update_errors,
+    "IPAddress": workloads.immutable_spec_errors,
 }
 _FIRST_STATUS: dict[str, Object] = {
     "Service": {"loadBalancer": {}},
@@ -87,14 +118,33 @@ _FIRST_STATUS: dict[str, Object] = {
     "Pod": {"phase": "Pending", "qosClass": "BestEffort"},
     "ReplicaSet": {"replicas": 0},
     "Deployment": {},
+    "ReplicationController": {"replicas": 0},
+    "PersistentVolumeClaim": {"phase": "Pending"},
+    "StatefulSet": {"replicas": 0, "availableReplicas": 0},
+    "DaemonSet": {
+        "currentNumberScheduled": 0,
+        "numberMisscheduled": 0,
+        "desiredNumberScheduled": 0,
+        "numberReady": 0,
+    },
 }
 
 
-def set_defaults(obj: Object) -> None:
+def set_defaults(resource: Resource, obj: Object) -> None:
     """Sets, in place, every field of the object that Kubernetes sets when it reads one."""
+    if resource.custom is not None:
+        custom.set_defaults(resource.custom.schema, obj)
+        return
     default = _DEFAULTS.get(obj["kind"])
     if default:
         default(obj)
+
+
+def _kind_errors(resource: Resource, obj: Object) -> list[FieldError]:
+    if resource.custom is not None:
+        return custom.errors(resource.custom.schema, obj)
+    rule = _ERRORS.get(resource.kind)
+    return rule(obj) if rule else []
 
 
 def prepare_create(resource: Resource, obj: Object) -> None:
@@ -113,13 +163,16 @@ def prepare_create(resource: Resource, obj: Object) -> None:
     if resource.has_generation:
         metadata["generation"] = 1
     if resource.has_status and not resource.keeps_status_on_create:
-        obj["status"] = copy.deepcopy(_FIRST_STATUS.get(resource.kind, {}))
+        obj.pop("status", None)
+        if resource.custom is None:
+            obj["status"] = copy.deepcopy(_FIRST_STATUS.get(resource.kind, {}))
+    if resource.kind == "Job" and resource.custom is None:
+        workloads.claim_job(obj)
 
 
 def create_errors(resource: Resource, obj: Object) -> list[FieldError]:
     """Everything wrong with a new object."""
-    rule = _ERRORS.get(resource.kind)
-    return metadata_errors(resource, obj["metadata"]) + (rule(obj) if rule else [])
+    return metadata_errors(resource, obj["metadata"]) + _kind_errors(resource, obj)
 
 
 def prepare_update(resource: Resource, new: Object, old: Object) -> None:
@@ -166,7 +219,7 @@ def prepare_status_update(resource: Resource, new: Object, old: Object) -> Objec
 
 def update_errors(resource: Resource, new: Object, old: Object) -> list[FieldError]:
     """Everything wrong with a changed object."""
-    rule, change = _ERRORS.get(resource.kind), _UPDATE_ERRORS.get(resource.kind)
+    change = None if resource.custom is not None else _UPDATE_ERRORS.get(resource.kind)
     wrong = metadata_update_errors(new["metadata"], old["metadata"])
     wrong += change(new, old) if change else []
-    return wrong + metadata_errors(resource, new["metadata"]) + (rule(new) if rule else [])
+    return wrong + metadata_errors(resource, new["metadata"]) + _kind_errors(resource, new)

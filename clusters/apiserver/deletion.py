@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from clusters.apiserver.resources import RESOURCES, Resource, find
+from clusters.apiserver.builtin import builtin
+from clusters.apiserver.resources import Resource
 from clusters.apiserver.status import bad_request, conflict, forbidden, not_found
 from clusters.apiserver.store import Entry, Key, Object, Store
 
@@ -82,6 +83,7 @@ class Deleter:
     ) -> None:
         self.store, self._forget, self._now = store, forget, now
         self._dependents: dict[str, set[tuple[Resource, Key]]] = {}  # by the owner's uid
+        self._waiting: dict[str, tuple[Resource, Key]] = {}  # owners deleted in the foreground, by uid
         self._terminating: set[str] = set()
 
     def note_owners(self, resource: Resource, key: Key, obj: Object) -> None:
@@ -110,6 +112,7 @@ class Deleter:
             return self.remove(resource, key, entry.object), True
         marked = self._mark(resource, key, entry, grace, finalizers)
         if waits:
+            self._waiting[entry.object["metadata"]["uid"]] = (resource, key)
             self._delete_dependents(entry.object["metadata"]["uid"], options.policy)
             return marked, self.store.get(resource, key) is None
         return marked, False
@@ -196,8 +199,7 @@ class Deleter:
     def _exists(self, uid: str) -> bool:
         return any(
             entry.object["metadata"]["uid"] == uid
-            for resource in RESOURCES
-            if not resource.stored_as
+            for resource in self.store.kinds.holders()
             for _, entry in self.store.select(resource)
         )
 
@@ -218,15 +220,15 @@ class Deleter:
 
     def _release_foreground(self, uid: str) -> None:
         """Lets an owner go that waited for its dependents, when the last of them is gone."""
-        if self._living_dependents(uid):
+        found = self._waiting.get(uid)
+        if found is None or self._living_dependents(uid):
             return
-        for resource in RESOURCES:
-            if resource.plural not in {"deployments", "replicasets"}:
-                continue  # the only owners in this cluster
-            for key, entry in list(self.store.select(resource)):
-                metadata = entry.object["metadata"]
-                if metadata["uid"] == uid and metadata.get("finalizers") == [_FOREGROUND]:
-                    self.remove(resource, key, entry.object)
+        entry = self.store.get(*found)
+        if entry is None or entry.object["metadata"]["uid"] != uid:
+            del self._waiting[uid]
+        elif entry.object["metadata"].get("finalizers") == [_FOREGROUND]:
+            del self._waiting[uid]
+            self.remove(*found, entry.object)
 
     def _delete_namespace(self, resource: Resource, key: Key, entry: Entry) -> tuple[Entry, bool]:
         name = key[1]
@@ -239,8 +241,8 @@ class Deleter:
                 resource, key, {"kind": resource.kind, "apiVersion": resource.api_version, **obj}
             )
         self._terminating.add(name)
-        for kind in RESOURCES:
-            if kind.namespaced and not kind.stored_as:
+        for kind in self.store.kinds.holders():
+            if kind.namespaced:
                 for inner, _ in list(self.store.select(kind, name)):
                     if self.store.get(kind, inner) is not None:  # a dependent may be gone with its owner
                         self.delete(kind, inner, DeleteOptions())
@@ -248,10 +250,10 @@ class Deleter:
         return marked, False
 
     def _finish_namespace(self, name: str) -> None:
-        namespaces = find("", "v1", "namespaces")
-        if namespaces is None or self.store.get(namespaces, ("", name)) is None:
+        namespaces = builtin("", "v1", "namespaces")
+        if self.store.get(namespaces, ("", name)) is None:
             return
-        kinds = (kind for kind in RESOURCES if kind.namespaced and not kind.stored_as)
+        kinds = (kind for kind in self.store.kinds.holders() if kind.namespaced)
         if any(self.store.holds_any(kind, name) for kind in kinds):
             return
         self._terminating.discard(name)

@@ -1,4 +1,6 @@
-"""Two faces of one Event: ``events.k8s.io/v1`` is another view of what ``v1`` holds. Pure.
+"""Two faces of one object: ``events.k8s.io/v1`` is another view of what ``v1`` holds. Pure.
+
+The versions of a custom resource are faces, too, that differ in nothing but their name.
 
 Field names of the two: ``pkg/apis/events/v1/conversion.go`` of Kubernetes 1.36.
 """
@@ -39,9 +41,12 @@ def to_home(resource: Resource, home: Resource, value: Any) -> Any:
             f"the API version in the data ({version}) does not match the expected API version "
             f"({resource.api_version})"
         )
-    return _renamed({**value, "apiVersion": home.api_version}, _NEW_TO_CORE)
+    moved = {**value, "apiVersion": home.api_version}
+    return moved if resource.custom else _renamed(moved, _NEW_TO_CORE)
 
 
-def body_from_home(body: bytes) -> bytes:
-    """A stored Event's body (see ``store.Entry``) with the field names of ``events.k8s.io``."""
+def body_from_home(resource: Resource, body: bytes) -> bytes:
+    """A stored body (see ``store.Entry``) with the field names of a kind that is another view of it."""
+    if resource.custom:
+        return body
     return encode_body(_renamed(msgspec.json.decode(body), _CORE_TO_NEW))

@@ -24,7 +24,7 @@ def table_options(form: Form, query: Mapping[str, str]) -> TableOptions:
 
 def faced(resource: Resource, body: bytes) -> bytes:
     """A stored body as its kind shows it; only kinds that are another view of a store differ."""
-    return faces.body_from_home(body) if resource.stored_as else body
+    return faces.body_from_home(resource, body) if resource.stored_as else body
 
 
 def _whole(resource: Resource, obj: Object, body: bytes, options: TableOptions) -> Object:
@@ -52,7 +52,7 @@ def list_in(form: Form, resource: Resource, found: Page, query: Mapping[str, str
                 "items": [partial(entry.object) for entry in found.entries],
             }
         )
-    return list_body(resource, found, faces.body_from_home if resource.stored_as else None)
+    return list_body(resource, found, (lambda body: faced(resource, body)) if resource.stored_as else None)
 
 
 def object_in(

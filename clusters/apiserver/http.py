@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from clusters.apiserver import discovery, routes
+from clusters.apiserver import discovery, openapi, routes
 from clusters.apiserver.operations import Operations
 from clusters.apiserver.parameters import flag, response
 from clusters.apiserver.registry import Registry
@@ -42,6 +42,7 @@ class Api:
     ) -> None:
         self.tokens, self.address = dict(tokens), address
         self.hub = Hub()
+        self._kinds = registry.store.kinds
         self._operations = Operations(registry)
         self._watching = Watching(registry.store, self.hub, bookmark_seconds)
 
@@ -70,9 +71,9 @@ class Api:
         if path.split("/")[1] in _OPEN_PATHS:
             return self._open(path)
         self._authenticate(request)
-        target = routes.parse(request.method, path)
+        target = routes.parse(self._kinds, request.method, path)
         if target is None:
-            return response(self._discover(path))
+            return self._discover(request)
         if not target.verb:
             raise method_not_allowed(target.resource, _ACTIONS.get(request.method, request.method.lower()))
         if target.verb in {"list", "get"} and not target.subresource and flag(request.query.get("watch", "")):
@@ -92,26 +93,39 @@ class Api:
         if kind.lower() != "bearer" or token.strip() not in self.tokens:
             raise unauthorized()
 
-    def _discover(self, path: str) -> Any:
-        parts = [part for part in path.split("/") if part]
+    def _discover(self, request: web.BaseRequest) -> web.Response:
+        kinds, parts = self._kinds, [part for part in request.path.split("/") if part]
+        if parts in (["api"], ["apis"]) and _wants_all(request.headers.get("Accept", "")):
+            told = response(discovery.aggregated(kinds, core=parts == ["api"]))
+            told.headers["Content-Type"] = discovery.AGGREGATED
+            return told
         found: Any = None
         if parts == ["api"]:
             found = discovery.core_versions(self.address)
         elif parts == ["apis"]:
-            found = discovery.group_list()
+            found = discovery.group_list(kinds)
         elif parts[:1] == ["api"] and len(parts) == 2:
-            found = discovery.resource_list("", parts[1])
+            found = discovery.resource_list(kinds, "", parts[1])
         elif parts[:1] == ["apis"] and len(parts) == 2:
-            found = discovery.group(parts[1])
+            found = discovery.group(kinds, parts[1])
         elif parts[:1] == ["apis"] and len(parts) == 3:
-            found = discovery.resource_list(parts[1], parts[2])
+            found = discovery.resource_list(kinds, parts[1], parts[2])
         elif parts == ["openapi", "v3"]:
-            found = discovery.openapi_paths()
+            found = openapi.paths(kinds)
         elif parts[:2] == ["openapi", "v3"]:
-            found = discovery.openapi("/".join(parts[2:]))
+            found = openapi.document(kinds, "/".join(parts[2:]))
         if found is None:
             raise path_not_found()
-        return found
+        return response(found)
+
+
+def _wants_all(accept: str) -> bool:
+    """True when the client takes aggregated discovery of the version spoken here."""
+    return any(
+        {"g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"}
+        <= set(entry.replace(" ", "").split(";"))
+        for entry in accept.split(",")
+    )
 
 
 def main(args: list[str]) -> int:

@@ -21,6 +21,8 @@ _NAME_RULES: dict[str, Callable[[str], list[str]]] = {
     "services": names.dns_1035_label,
     "namespaces": names.dns_label,
     "events": names.path_segment,
+    **dict.fromkeys(("roles", "rolebindings", "clusterroles", "clusterrolebindings"), names.path_segment),
+    "ipaddresses": names.ip_address,
 }
 
 

@@ -18,7 +18,7 @@ from clusters.apiserver.forms import faced, list_in, object_in
 from clusters.apiserver.listing import ListOptions, page, whole_number
 from clusters.apiserver.parameters import dry_run, read_json, request_selector, response, unknown_fields
 from clusters.apiserver.registry import PATCHES, Registry
-from clusters.apiserver.resources import Resource, home
+from clusters.apiserver.resources import Catalogue, Resource
 from clusters.apiserver.scale import scale_of, with_replicas
 from clusters.apiserver.shapes import parse_json
 from clusters.apiserver.status import Refused, bad_request, unsupported_media
@@ -46,18 +46,22 @@ class Operations:
             "delete": self._delete,
             "deletecollection": self._delete_collection,
         }
-        return answers[target.verb](request, target, body)
+        answer = answers[target.verb](request, target, body)
+        if target.resource.warning:
+            answer.headers.add("Warning", f'299 - "{target.resource.warning}"')
+        return answer
 
     def _get(self, request: web.BaseRequest, target: routes.Target, _body: bytes) -> web.Response:
-        return self._object(request, target.resource, self.registry.get(home(target.resource), target.key))
+        holder = self.store.kinds.home(target.resource)
+        return self._object(request, target.resource, self.registry.get(holder, target.key))
 
     def _create(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
-        holder, value, warnings = _sent(request, target, body)
+        holder, value, warnings = _sent(self.store.kinds, request, target, body)
         entry = self.registry.create(holder, target.namespace, value, dry_run(request.query))
         return self._object(request, target.resource, entry, 201, warnings)
 
     def _update(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
-        holder, value, warnings = _sent(request, target, body)
+        holder, value, warnings = _sent(self.store.kinds, request, target, body)
         entry, created = self.registry.update(
             holder, target.key, value, target.subresource, dry_run(request.query)
         )
@@ -66,7 +70,7 @@ class Operations:
     def _patch(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
         if request.content_type not in PATCHES:
             raise unsupported_media(PATCHES)
-        holder = home(target.resource)
+        holder = self.store.kinds.home(target.resource)
         patch = faces.to_home(target.resource, holder, parse_json(body))
         pretend = dry_run(request.query)
         entry = self.registry.patch(
@@ -95,7 +99,7 @@ class Operations:
         return response(scale_of(entry.object))
 
     def _list(self, request: web.BaseRequest, target: routes.Target, _body: bytes) -> web.Response:
-        query, holder = request.query, home(target.resource)
+        query, holder = request.query, self.store.kinds.home(target.resource)
         options = ListOptions(
             target.namespace,
             request_selector(holder, query),
@@ -110,7 +114,7 @@ class Operations:
 
     def _delete(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
         options = delete_options(read_json(request, body), dict(request.query))
-        entry, gone = self.registry.delete(home(target.resource), target.key, options)
+        entry, gone = self.registry.delete(self.store.kinds.home(target.resource), target.key, options)
         if target.resource.returns_deleted or not gone:
             return self._object(request, target.resource, entry)
         details = {
@@ -132,7 +136,7 @@ class Operations:
     def _delete_collection(
         self, request: web.BaseRequest, target: routes.Target, body: bytes
     ) -> web.Response:
-        query, holder = request.query, home(target.resource)
+        query, holder = request.query, self.store.kinds.home(target.resource)
         options = delete_options(read_json(request, body), dict(query))
         test = request_selector(holder, query)
         chosen = [
@@ -165,15 +169,17 @@ class Operations:
         told = object_in(form, resource, entry.object, entry.body, request.query, self.registry.now())
         answer = response(told, status)
         if warnings:
-            answer.headers["Warning"] = f'299 - "{warnings}"'
+            answer.headers.add("Warning", f'299 - "{warnings}"')
         return answer
 
 
-def _sent(request: web.BaseRequest, target: routes.Target, body: bytes) -> tuple[Resource, Any, str]:
+def _sent(
+    kinds: Catalogue, request: web.BaseRequest, target: routes.Target, body: bytes
+) -> tuple[Resource, Any, str]:
     """The kind that holds the object, the object sent in its form, and a warning of unknown fields."""
     value = read_json(request, body)
     if value is None:
         raise bad_request("the body is empty: a JSON object was expected")
-    holder = home(target.resource)
+    holder = kinds.home(target.resource)
     value = faces.to_home(target.resource, holder, value)
     return holder, value, unknown_fields(holder, value, request.query)

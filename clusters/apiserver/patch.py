@@ -7,15 +7,13 @@ nothing with them that is written to afterwards.
 from __future__ import annotations
 
 import copy
-from importlib import resources as files
 from typing import Any
 
-import msgspec
-
+from clusters.apiserver import schemas
+from clusters.apiserver.schemas import Field
 from clusters.apiserver.status import Refused, bad_request
 
-_KEYS: dict[str, Any] = msgspec.json.decode(files.files(__package__).joinpath("merge_keys.json").read_bytes())
-_ATOMIC = ""
+_UNKNOWN = Field("", 0, "")
 
 
 def merge(target: Any, patch: Any) -> Any:
@@ -31,27 +29,18 @@ def merge(target: Any, patch: Any) -> Any:
     return result
 
 
-def _schema(root: str) -> dict[str, Any]:
-    found = _KEYS.get(root, {})
-    return {**_KEYS["*"], **found}
-
-
 def strategic(kind: str, target: Any, patch: Any) -> Any:
-    """Kubernetes' strategic merge for an object of ``kind``: lists with a known key merge item by item.
+    """Kubernetes' strategic merge for an object of the type ``kind`` (see ``schemas``).
+
+    Lists with a known key merge item by item.
 
     Understands ``$patch`` (replace, merge, delete), ``$deleteFromPrimitiveList``, ``$setElementOrder`` and
     ``$retainKeys``. Refused 400 when an item of a keyed list lacks its key.
     """
-    return _strategic_map(target, patch, _schema(kind))
+    return _strategic_map(target, patch, kind)
 
 
-def _child(schema: dict[str, Any], name: str) -> Any:
-    """What is known of a field: a dict of its own fields, maybe with ``@key`` when it is a keyed list."""
-    known = schema.get(name, {})
-    return _KEYS[known] if isinstance(known, str) else known
-
-
-def _strategic_map(target: Any, patch: Any, schema: dict[str, Any]) -> Any:
+def _strategic_map(target: Any, patch: Any, kind: str) -> Any:
     if not isinstance(patch, dict):
         return patch
     directive = patch.get("$patch")
@@ -62,6 +51,7 @@ def _strategic_map(target: Any, patch: Any, schema: dict[str, Any]) -> Any:
     if directive not in (None, "merge"):
         raise bad_request(f"Unknown patch type: {directive}")
     result = dict(target) if isinstance(target, dict) else {}
+    known = schemas.fields(kind)
     _retain_keys(result, patch)
     for name, value in patch.items():
         if name.startswith("$"):
@@ -69,11 +59,11 @@ def _strategic_map(target: Any, patch: Any, schema: dict[str, Any]) -> Any:
         elif value is None:
             result.pop(name, None)
         else:
-            result[name] = _strategic_value(result.get(name), value, _child(schema, name), name)
+            result[name] = _strategic_value(result.get(name), value, known.get(name, _UNKNOWN), name)
     for name, order in patch.items():
         if name.startswith("$setElementOrder/"):
             field = name.partition("/")[2]
-            _reorder(result, field, order, _child(schema, field).get("@key", _ATOMIC))
+            _reorder(result, field, order, known.get(field, _UNKNOWN).merge_key)
     return result
 
 
@@ -107,21 +97,19 @@ def _reorder(result: dict[str, Any], field: str, order: Any, key: str) -> None:
     result[field] = listed + [item for item in items if identity(item) not in wanted]
 
 
-def _strategic_value(target: Any, value: Any, schema: Any, name: str) -> Any:
+def _strategic_value(target: Any, value: Any, field: Field, name: str) -> Any:
     if isinstance(value, dict):
-        return _strategic_map(target, value, schema)
-    if not isinstance(value, list):
+        return _strategic_map(target, value, "" if field.is_map else field.type)
+    if not isinstance(value, list) or not field.is_merged:
         return value
-    if "@set" in schema:
+    if not field.merge_key:
         have = list(target) if isinstance(target, list) else []
         return have + [item for item in value if item not in have]
-    key = schema.get("@key", _ATOMIC)
-    if key == _ATOMIC:
-        return value
-    return _merge_items(target if isinstance(target, list) else [], value, key, schema, name)
+    return _merge_items(target if isinstance(target, list) else [], value, field, name)
 
 
-def _merge_items(have: list[Any], patch: list[Any], key: str, schema: dict[str, Any], name: str) -> list[Any]:
+def _merge_items(have: list[Any], patch: list[Any], field: Field, name: str) -> list[Any]:
+    key, kind = field.merge_key, field.item
     if any(isinstance(item, dict) and item.get("$patch") == "replace" for item in patch):
         return [item for item in patch if not (isinstance(item, dict) and "$patch" in item)]
     result = list(have)
@@ -134,9 +122,9 @@ def _merge_items(have: list[Any], patch: list[Any], key: str, schema: dict[str, 
         if item.get("$patch") == "delete":
             result = [old for old in result if not (isinstance(old, dict) and old.get(key) == item[key])]
         elif at is None:
-            result.append(_strategic_map({}, item, schema))
+            result.append(_strategic_map({}, item, kind))
         else:
-            result[at] = _strategic_map(result[at], item, schema)
+            result[at] = _strategic_map(result[at], item, kind)
     return result
 
 

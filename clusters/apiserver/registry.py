@@ -15,10 +15,12 @@ from typing import Any
 import msgspec
 
 from clusters.apiserver import admission
+from clusters.apiserver.builtin import RESOURCES, builtin
 from clusters.apiserver.deletion import DeleteOptions, Deleter
+from clusters.apiserver.followers import Followers
 from clusters.apiserver.metadata import generated_name
 from clusters.apiserver.patch import json_patch, merge, strategic
-from clusters.apiserver.resources import RESOURCES, Resource, find
+from clusters.apiserver.resources import Resource
 from clusters.apiserver.service_allocation import Allocator
 from clusters.apiserver.shapes import shaped
 from clusters.apiserver.status import (
@@ -42,7 +44,8 @@ MERGE, STRATEGIC, JSON_PATCH = (
     "application/json-patch+json",
 )
 PATCHES = (JSON_PATCH, MERGE, STRATEGIC)
-_NAMESPACES = find("", "v1", "namespaces")
+_NAMESPACES = builtin("", "v1", "namespaces")
+_ENDPOINTS = builtin("", "v1", "endpoints")
 _ATTEMPTS = 8  # at a free generated name, as many as Kubernetes makes
 
 
@@ -55,10 +58,16 @@ class Registry:
     """The objects of one cluster and the rules they live by. ``now`` gives seconds since 1970."""
 
     def __init__(
-        self, store: Store, allocator: Allocator, now: Callable[[], float], rng: random.Random | None = None
+        self,
+        store: Store,
+        allocator: Allocator,
+        now: Callable[[], float],
+        rng: random.Random | None = None,
+        root_ca: str = "",
     ) -> None:
         self.store, self.allocator, self._now = store, allocator, now
         self._rng = rng or random.Random()
+        self._followers = Followers(self, root_ca)
         self._deleter = Deleter(store, self._forget, lambda: timestamp(now()))
 
     def now(self) -> float:
@@ -81,7 +90,7 @@ class Registry:
             raise Refused(500, "", "resourceVersion should not be set on objects to be created")
         self._check_namespace(resource, namespace, metadata.get("name", ""))
         self._settle_name(resource, namespace, metadata)
-        admission.set_defaults(obj)
+        admission.set_defaults(resource, obj)
         metadata["uid"] = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         metadata["creationTimestamp"] = timestamp(self._now())
         key = (namespace, metadata.get("name", ""))
@@ -121,7 +130,7 @@ class Registry:
                 return
 
     def _check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
-        if not resource.namespaced or _NAMESPACES is None:
+        if not resource.namespaced:
             return
         home = self.store.get(_NAMESPACES, ("", namespace))
         if home is None:
@@ -194,9 +203,9 @@ class Registry:
         deal = None
         if subresource == "status":
             new = admission.prepare_status_update(resource, new, old)
-            admission.set_defaults(new)
+            admission.set_defaults(resource, new)
         else:
-            admission.set_defaults(new)
+            admission.set_defaults(resource, new)
             if resource.kind == "Service":
                 deal = self.allocator.update("/".join(key), new["spec"], old["spec"], dry_run)
             admission.prepare_update(resource, new, old)
@@ -208,8 +217,7 @@ class Registry:
         if deal:
             deal.commit()
         new["metadata"]["resourceVersion"] = str(entry.version)
-        body = encode_body(new)
-        if body == entry.body:
+        if _fields(new) == _fields(old):
             return entry  # as Kubernetes: a change that changes nothing is no event
         if not dry_run and _is_released(new, old):
             return self._deleter.remove(resource, key, new)
@@ -225,12 +233,14 @@ class Registry:
         dry_run: bool = False,
     ) -> Entry:
         """Changes an object by a difference of one of ``PATCHES``. Refused: 400, 404, 409, 415, 422."""
+        if kind == STRATEGIC and resource.custom:
+            raise unsupported_media((JSON_PATCH, MERGE))  # nothing is known of how its lists merge
         entry = self.get(resource, key)
         current = thaw(resource, entry)
         if kind == MERGE:
             changed = merge(current, _a_map(patch))
         elif kind == STRATEGIC:
-            changed = strategic(resource.kind, current, _a_map(patch))
+            changed = strategic(resource.type, current, _a_map(patch))
         elif kind == JSON_PATCH:
             changed = json_patch(current, patch)
         else:
@@ -274,16 +284,21 @@ class Registry:
             return Entry(obj, encode_body(obj), 0)
         entry = self.store.put(resource, key, obj)
         self._deleter.note_owners(resource, key, obj)
-        return entry
+        self._followers.written(resource, key, obj)
+        return self.store.get(resource, key) or entry
 
     def _forget(self, resource: Resource, key: Key, obj: Object) -> None:
         """What goes with a removed object: a Service's numbers, and the Endpoints of its name."""
+        self._followers.removed(resource, key, obj)
         if resource.kind != "Service":
             return
         self.allocator.release(obj["spec"])
-        endpoints = find("", "v1", "endpoints")
-        if endpoints is not None and self.store.get(endpoints, key) is not None:
-            self.store.remove(endpoints, key)
+        if self.store.get(_ENDPOINTS, key) is not None:
+            self.store.remove(_ENDPOINTS, key)
+
+
+def _fields(obj: Object) -> Object:
+    return {name: value for name, value in obj.items() if name not in {"kind", "apiVersion"}}
 
 
 def thaw(resource: Resource, entry: Entry) -> Object:

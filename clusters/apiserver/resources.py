@@ -1,16 +1,27 @@
-"""The kinds this server knows, as one table: names, scope, subresources and the habits of each.
+"""What a kind is to this server: names, scope, subresources, habits; and the catalogue of all kinds served.
 
-Read from the published API reference of Kubernetes 1.36. The list-map keys of strategic merge stand in
-``merge_keys.json`` next to this file, because they are data and shared between kinds.
+The built-in kinds stand in ``builtin.py``; CustomResourceDefinitions add to a server's catalogue.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from clusters.apiserver import schemas
 from clusters.apiserver.columns import Layout
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True, eq=False)
+class Custom:
+    """What a CustomResourceDefinition says of one version: its schema (OpenAPI v3) and names."""
+
+    schema: Mapping[str, Any]
+    list_kind: str
+    singular: str
 
 
 @dataclass(frozen=True)
@@ -30,8 +41,11 @@ class Resource:
     create_on_update: bool = False  # PUT on a name that does not exist creates it
     needs_version: bool = False  # PUT must carry metadata.resourceVersion
     returns_deleted: bool = False  # DELETE answers the object, not a Status
+    verbs: tuple[str, ...] = VERBS
     stored_as: str = ""  # "group/version/plural" of the kind that holds the objects, when it is another one
+    warning: str = field(default="", compare=False)  # told to everybody who uses a deprecated kind
     layout: Layout | None = field(default=None, compare=False)  # of a custom resource; the others' by kind
+    custom: Custom | None = field(default=None, compare=False)
 
     @property
     def api_version(self) -> str:
@@ -41,7 +55,17 @@ class Resource:
     @property
     def list_kind(self) -> str:
         """The kind of a list of them."""
-        return f"{self.kind}List"
+        return self.custom.list_kind if self.custom else f"{self.kind}List"
+
+    @property
+    def singular(self) -> str:
+        """The name of one of them, as kubectl takes it."""
+        return self.custom.singular if self.custom else self.kind.lower()
+
+    @property
+    def type(self) -> str:
+        """The name of the kind's type in ``schemas``; custom resources have none there."""
+        return "" if self.custom else schemas.type_name(self.group, self.version, self.kind)
 
     @property
     def qualified(self) -> str:
@@ -64,86 +88,39 @@ class Resource:
         return f'{{"kind":"{self.kind}","apiVersion":"{self.api_version}",'.encode()
 
 
-_ALL = ("all",)
+class Catalogue:
+    """The kinds one server serves, found by group, version and plural."""
 
-RESOURCES: tuple[Resource, ...] = (
-    Resource("", "v1", "namespaces", "Namespace", False, ("ns",), ("status",)),
-    Resource("", "v1", "nodes", "Node", False, ("no",), ("status",), keeps_status_on_create=True),
-    Resource(
-        "",
-        "v1",
-        "pods",
-        "Pod",
-        True,
-        ("po",),
-        ("binding", "status"),
-        _ALL,
-        has_generation=True,
-        returns_deleted=True,
-    ),
-    Resource(
-        "",
-        "v1",
-        "services",
-        "Service",
-        True,
-        ("svc",),
-        ("status",),
-        _ALL,
-        create_on_update=True,
-        returns_deleted=True,
-    ),
-    Resource("", "v1", "configmaps", "ConfigMap", True, ("cm",)),
-    Resource("", "v1", "events", "Event", True, ("ev",), create_on_update=True),
-    Resource("", "v1", "endpoints", "Endpoints", True, ("ep",), create_on_update=True),
-    Resource("", "v1", "secrets", "Secret"),
-    Resource("", "v1", "serviceaccounts", "ServiceAccount", True, ("sa",), returns_deleted=True),
-    Resource(
-        "apps",
-        "v1",
-        "deployments",
-        "Deployment",
-        True,
-        ("deploy",),
-        ("scale", "status"),
-        _ALL,
-        has_generation=True,
-    ),
-    Resource(
-        "apps",
-        "v1",
-        "replicasets",
-        "ReplicaSet",
-        True,
-        ("rs",),
-        ("scale", "status"),
-        _ALL,
-        has_generation=True,
-    ),
-    Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", has_generation=True),
-    Resource("events.k8s.io", "v1", "events", "Event", True, ("ev",), stored_as="/v1/events"),
-    Resource("coordination.k8s.io", "v1", "leases", "Lease", create_on_update=True, needs_version=True),
-)
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self._by_path = {(r.group, r.version, r.plural): r for r in resources}
 
-BY_PATH: dict[tuple[str, str, str], Resource] = {(r.group, r.version, r.plural): r for r in RESOURCES}
+    def find(self, group: str, version: str, plural: str) -> Resource | None:
+        """The resource of a request path, or None when this server does not serve it."""
+        return self._by_path.get((group, version, plural))
 
+    def home(self, resource: Resource) -> Resource:
+        """The resource that holds the objects: itself, save for kinds that are another view of a store."""
+        if not resource.stored_as:
+            return resource
+        group, version, plural = resource.stored_as.split("/")
+        return self._by_path[(group, version, plural)]
 
-def find(group: str, version: str, plural: str) -> Resource | None:
-    """The resource of a request path, or None when this server does not serve it."""
-    return BY_PATH.get((group, version, plural))
+    def all(self) -> list[Resource]:
+        """Every kind, the built-in ones first."""
+        return list(self._by_path.values())
 
+    def holders(self) -> list[Resource]:
+        """Every kind that holds objects of its own."""
+        return [r for r in self._by_path.values() if not r.stored_as and "list" in r.verbs]
 
-def home(resource: Resource) -> Resource:
-    """The resource that holds the objects: itself, save for kinds that are another view of the same store."""
-    if not resource.stored_as:
-        return resource
-    group, version, plural = resource.stored_as.split("/")
-    return BY_PATH[(group, version, plural)]
+    def groups(self) -> list[tuple[str, str]]:
+        """Every (group, version), the core group first."""
+        return list(dict.fromkeys((r.group, r.version) for r in self._by_path.values()))
 
+    def put(self, resource: Resource) -> None:
+        """Serves a kind from now on, or serves it as it is now described."""
+        self._by_path[(resource.group, resource.version, resource.plural)] = resource
 
-def groups() -> list[tuple[str, str]]:
-    """Every (group, version) in the order of the table, the core group first."""
-    seen: dict[tuple[str, str], None] = {}
-    for resource in RESOURCES:
-        seen.setdefault((resource.group, resource.version), None)
-    return list(seen)
+    def drop(self, resource: Resource) -> None:
+        """Serves a kind no longer."""
+        self._by_path.pop((resource.group, resource.version, resource.plural), None)

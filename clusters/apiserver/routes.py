@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clusters.apiserver.resources import Resource, find
+from clusters.apiserver.resources import Catalogue, Resource
 
 _NAMESPACE_SUBRESOURCES = {"status", "finalize"}
 _COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
@@ -32,8 +32,8 @@ class Target:
         return self.namespace, self.name
 
 
-def parse(method: str, path: str) -> Target | None:
-    """The target of a resource path, or None when the path names no resource of this server."""
+def parse(kinds: Catalogue, method: str, path: str) -> Target | None:
+    """The target of a resource path, or None when the path names none of the kinds served."""
     parts = [part for part in path.split("/") if part]
     if parts[:1] == ["api"] and len(parts) > 2:
         group, version, rest = "", parts[1], parts[2:]
@@ -48,7 +48,7 @@ def parse(method: str, path: str) -> Target | None:
         and not (len(rest) == 3 and rest[2] in _NAMESPACE_SUBRESOURCES)
     ):
         namespace, rest = rest[1], rest[2:]
-    resource = find(group, version, rest[0])
+    resource = kinds.find(group, version, rest[0])
     if resource is None or len(rest) > 3 or bool(namespace) > resource.namespaced:
         return None
     name, subresource = (rest[1:2] or [""])[0], (rest[2:3] or [""])[0]

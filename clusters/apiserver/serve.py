@@ -19,9 +19,9 @@ from aiohttp import web
 
 from clusters.apiserver import certificates
 from clusters.apiserver.allocation import Network
+from clusters.apiserver.builtin import builtin
 from clusters.apiserver.http import BODY_LIMIT, Api
 from clusters.apiserver.registry import Registry, standard_store
-from clusters.apiserver.resources import find
 from clusters.apiserver.service_allocation import Allocator, Reservation
 
 _OWN_NAMES = (
@@ -181,19 +181,18 @@ def _reserved(path: Path | None) -> dict[str, Reservation]:
         ) from None
 
 
-def new_registry(options: Options) -> Registry:
-    """A registry with the start-up objects: the namespaces, Service default/kubernetes and its
-    EndpointSlice.
+def new_registry(options: Options, root_ca: str = "") -> Registry:
+    """A registry with the start-up objects: the namespaces, the ServiceCIDR, Service default/kubernetes and
+    its EndpointSlice. ``root_ca``: the certificate every namespace is told to trust, as PEM text.
     """
     allocator = Allocator(options.networks, options.node_ports, options.reserved)
-    registry = Registry(standard_store(options.history), allocator, time.time)
-    made = {
-        "namespaces": find("", "v1", "namespaces"),
-        "services": find("", "v1", "services"),
-        "slices": find("discovery.k8s.io", "v1", "endpointslices"),
-        "endpoints": find("", "v1", "endpoints"),
+    registry = Registry(standard_store(options.history), allocator, time.time, root_ca=root_ca)
+    kinds = {
+        "namespaces": builtin("", "v1", "namespaces"),
+        "services": builtin("", "v1", "services"),
+        "slices": builtin("discovery.k8s.io", "v1", "endpointslices"),
+        "endpoints": builtin("", "v1", "endpoints"),
     }
-    kinds = {name: resource for name, resource in made.items() if resource is not None}
     for name in _NAMESPACES:
         registry.create(kinds["namespaces"], "", {"metadata": {"name": name}})
     labels = {"component": "apiserver", "provider": "kubernetes"}
@@ -211,8 +210,27 @@ def new_registry(options: Options) -> Registry:
         },
     )
     _advertise(registry, kinds, options.advertise)
+    _declare_networks(registry, options.networks)
     registry.store.forget_history()
     return registry
+
+
+def _declare_networks(registry: Registry, networks: tuple[Network, ...]) -> None:
+    resource = builtin("networking.k8s.io", "v1", "servicecidrs")
+    made = registry.create(
+        resource,
+        "",
+        {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": [str(network) for network in networks]}},
+    )
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "",
+        "message": "Kubernetes Service CIDR is ready",
+        "lastTransitionTime": made.object["metadata"]["creationTimestamp"],
+    }
+    changed = {**made.object, "status": {"conditions": [ready]}}
+    registry.update(resource, ("", "kubernetes"), changed, "status")
 
 
 def _advertise(registry: Registry, kinds: Mapping[str, Any], advertise: tuple[str, int]) -> None:
@@ -253,7 +271,7 @@ def _sockets(options: Options) -> list[socket.socket]:
 
 async def _run(options: Options, context: ssl.SSLContext, sockets: list[socket.socket]) -> None:
     api = Api(
-        new_registry(options),
+        new_registry(options, (options.cert_dir / "ca.crt").read_text()),
         options.tokens,
         f"{options.advertise[0]}:{options.advertise[1]}",
         options.bookmark_seconds,

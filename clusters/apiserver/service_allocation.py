@@ -23,12 +23,12 @@ from clusters.apiserver.allocation import (
     address_pool,
     port_pool,
 )
-from clusters.apiserver.resources import Resource, find
+from clusters.apiserver.builtin import builtin
 from clusters.apiserver.service_families import keeps_dual_preference, settle_families
 from clusters.apiserver.service_fields import HEADLESS, Spec
 from clusters.apiserver.status import FieldError, Refused, internal, invalid, invalid_object
 
-SERVICE: Resource = find("", "v1", "services") or Resource("", "v1", "services", "Service")
+SERVICE = builtin("", "v1", "services")
 
 
 @dataclass(frozen=True)

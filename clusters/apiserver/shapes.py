@@ -1,23 +1,24 @@
 """From bytes to an object of the right shape, or ``Refused`` 400: after this every field has its type.
 
-``shapes.json`` holds the fields of each kind (API reference 1.36). A ``"*"`` entry leaves a place open:
-fields not listed there are kept as they came. Elsewhere unknown fields are dropped, as Kubernetes drops
-them, and named to the caller, who refuses or warns as the request's ``fieldValidation`` says.
+The fields of each kind stand in ``schemas.json``. Unknown fields are dropped, as Kubernetes drops them, and
+named to the caller, who refuses or warns as the request's ``fieldValidation`` says.
 """
 
 from __future__ import annotations
 
-from importlib import resources as files
 from typing import Any
 
 import msgspec
 
+from clusters.apiserver import schemas
+from clusters.apiserver.custom import pruned
 from clusters.apiserver.resources import Resource
 from clusters.apiserver.status import Refused, bad_request
 
-_SHAPES: dict[str, Any] = msgspec.json.decode(files.files(__package__).joinpath("shapes.json").read_bytes())
 _LIMITS = {"int32": 2**31, "int64": 2**63}
-_ZERO = {"string": "", "bool": False, "int32": 0, "int64": 0, "intOrString": 0}
+_ZERO: dict[str, Any] = {"string": "", "bool": False, "int32": 0, "int64": 0, "intOrString": 0}
+_TEXTS = {"string", "time", "microtime", "duration", "bytes", "intOrString", "quantity"}
+_OPEN = {"raw", "json", "fields"}
 _decoder = msgspec.json.Decoder()
 
 
@@ -47,62 +48,66 @@ class _Shaper:
             f"{self.resource.kind}.{path} of type {kind}"
         )
 
-    def shape(self, value: Any, shape: Any, path: str) -> Any:
-        while isinstance(shape, str) and shape.startswith("$"):
-            shape = _SHAPES[shape[1:]]
-        if isinstance(shape, dict):
-            return self.object(value, shape, path)
-        if isinstance(shape, list):
-            return self.list(value, shape[0], path)
-        if shape == "any":
+    def shape(self, value: Any, kind: str, path: str) -> Any:
+        if kind in _OPEN:
             return value
-        if shape == "map":
-            return self.map(value, path)
-        return self.scalar(value, shape, path)
+        if kind.startswith("["):
+            return self.list(value, kind.partition("]")[2], path)
+        if kind.startswith("{"):
+            return self.map(value, kind[2:], path)
+        if schemas.is_type(kind):
+            return self.object(value, kind, path)
+        return self.scalar(value, kind, path)
 
-    def object(self, value: Any, shape: dict[str, Any], path: str) -> dict[str, Any]:
+    def object(self, value: Any, kind: str, path: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise self.refuse(value, path, "object")
+        known = schemas.fields(kind)
         result: dict[str, Any] = {}
         for name, item in value.items():
             inner = f"{path}.{name}" if path else name
-            if name in shape:
-                if item is not None:  # null and absent are one thing to Kubernetes
-                    result[name] = self.shape(item, shape[name], inner)
-            elif "*" in shape:
-                if item is not None:
-                    result[name] = item
-            else:
+            if name not in known:
                 self.unknown.append(inner)
+            elif item is not None:  # null and absent are one thing to Kubernetes
+                result[name] = self.shape(item, known[name].type, inner)
         return result
 
-    def list(self, value: Any, shape: Any, path: str) -> list[Any]:
+    def list(self, value: Any, kind: str, path: str) -> list[Any]:
         if not isinstance(value, list):
             raise self.refuse(value, path, "array")
-        zero = _ZERO.get(shape, {}) if isinstance(shape, str) else {}
+        zero = _ZERO.get(kind, {})
         return [
-            self.shape(zero if item is None else item, shape, f"{path}[{i}]") for i, item in enumerate(value)
+            self.shape(zero if item is None else item, kind, f"{path}[{i}]") for i, item in enumerate(value)
         ]
 
-    def map(self, value: Any, path: str) -> dict[str, str]:
+    def map(self, value: Any, kind: str, path: str) -> dict[str, Any]:
+        told = "string" if kind in _TEXTS else kind
         if not isinstance(value, dict):
-            raise self.refuse(value, path, "map[string]string")
+            raise self.refuse(value, path, f"map[string]{told}")
+        if kind != "string":
+            zero = _ZERO.get(kind, "" if kind in _TEXTS else {})
+            return {
+                name: self.shape(zero if item is None else item, kind, f"{path}.{name}")
+                for name, item in value.items()
+            }
         for item in value.values():
             if item is not None and not isinstance(item, str):
                 raise self.refuse(item, path, "string")
         return {name: item or "" for name, item in value.items()}
 
     def scalar(self, value: Any, kind: str, path: str) -> Any:
-        if kind == "string" and isinstance(value, str):
+        if isinstance(value, str) and kind in _TEXTS:
             return value
-        if kind == "bool" and isinstance(value, bool):
-            return value
-        if kind == "intOrString" and isinstance(value, str):
-            return value
-        limit = _LIMITS.get("int32" if kind == "intOrString" else kind)
-        if limit and isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit:
-            return value
-        raise self.refuse(value, path, kind)
+        if isinstance(value, bool):
+            if kind == "bool":
+                return value
+        elif isinstance(value, int | float) and kind in {"quantity", "double"}:
+            return str(value) if kind == "quantity" else value
+        elif isinstance(value, int):
+            limit = _LIMITS.get("int32" if kind == "intOrString" else kind)
+            if limit and -limit <= value < limit:
+                return value
+        raise self.refuse(value, path, "string" if kind in _TEXTS - {"intOrString"} else kind)
 
 
 def shaped(resource: Resource, value: Any) -> tuple[dict[str, Any], list[str]]:
@@ -124,8 +129,12 @@ def shaped(resource: Resource, value: Any) -> tuple[dict[str, Any], list[str]]:
         )
     fields = {name: item for name, item in value.items() if name not in {"kind", "apiVersion"}}
     shaper = _Shaper(resource)
-    result = shaper.object(fields, _SHAPES[resource.kind], "")
-    metadata = result.pop("metadata", {})
+    if resource.custom is not None:
+        result, shaper.unknown = pruned(resource.custom.schema, fields)
+        metadata = shaper.object(fields.get("metadata") or {}, "meta.v1.ObjectMeta", "metadata")
+    else:
+        result = shaper.object(fields, resource.type, "")
+        metadata = result.pop("metadata", {})
     return {
         "kind": resource.kind,
         "apiVersion": resource.api_version,

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from clusters.apiserver.resources import Resource
+from clusters.apiserver.resources import Catalogue, Resource
 
 Object = dict[str, Any]
 Key = tuple[str, str]  # namespace ("" where there is none), name
@@ -113,8 +113,21 @@ class Store:
     """All objects of one server. ``history`` is how many changes of each kind can be resumed from."""
 
     def __init__(self, resources: tuple[Resource, ...], history: int = 10_000) -> None:
-        self.version = 1
-        self._tables = {resource: _Table(history) for resource in resources if not resource.stored_as}
+        self.version, self._history = 1, history
+        self.kinds = Catalogue(resources)
+        self._tables = {resource: _Table(history) for resource in self.kinds.holders()}
+
+    def serve(self, resource: Resource) -> None:
+        """Adds a kind, or describes one anew; its objects stay."""
+        self.kinds.put(resource)
+        if not resource.stored_as and resource not in self._tables:
+            table = self._tables[resource] = _Table(self._history)
+            table.log.low_water = self.version
+
+    def serve_no_more(self, resource: Resource) -> None:
+        """Takes a kind away; its objects must have been deleted before."""
+        self.kinds.drop(resource)
+        self._tables.pop(resource, None)
 
     def log(self, resource: Resource) -> Log:
         """The event log of a kind."""

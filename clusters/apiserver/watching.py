@@ -16,7 +16,7 @@ from clusters.apiserver.accept import Form, accepted
 from clusters.apiserver.forms import object_in, table_options
 from clusters.apiserver.listing import whole_number
 from clusters.apiserver.parameters import JSON, flag, request_selector
-from clusters.apiserver.resources import Resource, home
+from clusters.apiserver.resources import Resource
 from clusters.apiserver.selectors import Test
 from clusters.apiserver.status import Refused, expired, forbidden_field
 from clusters.apiserver.store import Store, encode
@@ -35,7 +35,7 @@ class Watching:
 
     async def answer(self, request: web.BaseRequest, target: routes.Target) -> web.StreamResponse:
         """Streams events until the client's timeout or its end. Refused: 400, 422."""
-        query, holder = request.query, home(target.resource)
+        query, holder = request.query, self.store.kinds.home(target.resource)
         test = request_selector(holder, query, target.name)
         form = accepted(request.headers.get("Accept", ""))
         scope = _scope(form, target, test, query)
@@ -132,7 +132,7 @@ def _scope(form: Form, target: routes.Target, test: Test | None, query: Mapping[
     resource = target.resource
     if form.kind != "Table":
         shown: Callable[[bytes], bytes] | None = None
-        face = resource.group if resource.stored_as else ""
+        face = resource.api_version if resource.stored_as else ""
         if form.kind:
             face = "partial"
 
@@ -141,7 +141,7 @@ def _scope(form: Form, target: routes.Target, test: Test | None, query: Mapping[
         elif resource.stored_as:
 
             def shown(body: bytes) -> bytes:
-                return encode(resource, faces.body_from_home(body))
+                return encode(resource, faces.body_from_home(resource, body))
 
         return Scope(resource, target.namespace, test, shown, face)
     table_options(form, query)  # refused before the stream begins

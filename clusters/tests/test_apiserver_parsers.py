@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusters.apiserver import names
+from clusters.apiserver.builtin import RESOURCES, find
 from clusters.apiserver.patch import json_patch, merge, strategic
-from clusters.apiserver.resources import Resource, find
+from clusters.apiserver.resources import Catalogue, Resource
 from clusters.apiserver.routes import parse
 from clusters.apiserver.selectors import parse_labels, selector
 from clusters.apiserver.status import Refused
@@ -25,6 +26,8 @@ JSON = st.recursive(
     max_leaves=12,
 )
 OBJECTS = st.dictionaries(KEYS, JSON, max_size=4)
+
+KINDS = Catalogue(RESOURCES)
 
 
 def without_nulls(value: object) -> object:
@@ -83,7 +86,7 @@ def test_strategic_patch_keeps_what_it_does_not_name() -> None:
             "containers": [{"name": "a", "ports": [{"containerPort": 443, "name": "tls"}]}],
         }
     }
-    spec = strategic("Pod", pod, patch)["spec"]
+    spec = strategic("core.v1.Pod", pod, patch)["spec"]
     assert [container["name"] for container in spec["containers"]] == ["b", "a"]
     assert spec["containers"][1]["ports"] == [{"containerPort": 80}, {"containerPort": 443, "name": "tls"}]
     assert spec["hostNetwork"] is True and pod["spec"]["containers"][0]["name"] == "a"
@@ -95,12 +98,12 @@ def test_strategic_directives() -> None:
         "metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "labels": {"$patch": "replace", "z": "3"}},
         "spec": {"$retainKeys": ["b"], "b": 3},
     }
-    assert strategic("ConfigMap", obj, patch) == {
+    assert strategic("core.v1.ConfigMap", obj, patch) == {
         "metadata": {"finalizers": ["b"], "labels": {"z": "3"}},
         "spec": {"b": 3},
     }
     with pytest.raises(Refused, match="does not contain declared merge key: name"):
-        strategic("Pod", {}, {"spec": {"containers": [{"image": "x"}]}})
+        strategic("core.v1.Pod", {}, {"spec": {"containers": [{"image": "x"}]}})
 
 
 @given(
@@ -170,18 +173,18 @@ def test_a_selector_and_its_opposite_divide_the_objects(
     st.sampled_from(["GET", "PUT", "POST", "DELETE", "ODD"]),
 )
 def test_any_path_is_a_target_or_none(path: str, method: str) -> None:
-    target = parse(method, "/api/v1/" + path)
+    target = parse(KINDS, method, "/api/v1/" + path)
     assert target is None or isinstance(target.resource, Resource)
 
 
 def test_paths_name_what_they_should() -> None:
-    assert parse("GET", "/api/v1/namespaces/a/pods/p/status").subresource == "status"
-    assert parse("DELETE", "/api/v1/namespaces/a/pods/p/status").verb == ""
-    assert parse("PUT", "/api/v1/namespaces/a/status").name == "a"
-    assert parse("GET", "/api/v1/pods").verb == "list"
-    assert parse("POST", "/api/v1/pods").verb == ""
-    assert parse("GET", "/api/v1/namespaces/a/nodes") is None
-    assert parse("GET", "/api/v1/pods/p") is None
+    assert parse(KINDS, "GET", "/api/v1/namespaces/a/pods/p/status").subresource == "status"
+    assert parse(KINDS, "DELETE", "/api/v1/namespaces/a/pods/p/status").verb == ""
+    assert parse(KINDS, "PUT", "/api/v1/namespaces/a/status").name == "a"
+    assert parse(KINDS, "GET", "/api/v1/pods").verb == "list"
+    assert parse(KINDS, "POST", "/api/v1/pods").verb == ""
+    assert parse(KINDS, "GET", "/api/v1/namespaces/a/nodes") is None
+    assert parse(KINDS, "GET", "/api/v1/pods/p") is None
 
 
 @given(st.text(max_size=20))

@@ -9,8 +9,8 @@ import pytest
 
 from clusters.apiserver import table
 from clusters.apiserver.accept import accepted
+from clusters.apiserver.builtin import RESOURCES
 from clusters.apiserver.columns import human, selector
-from clusters.apiserver.resources import RESOURCES
 from clusters.apiserver.status import Refused
 from clusters.tests.test_apiserver_fixture import (
     Server,

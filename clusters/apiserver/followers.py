@@ -1,0 +1,108 @@
+"""What a write or a removal brings with it, as Kubernetes' own controllers would a moment later.
+
+A namespace gets its ServiceAccount and the certificate to trust; a Service's addresses get their IPAddress
+objects; a CustomResourceDefinition makes its kinds served, and takes their objects with it when it goes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from clusters.apiserver import definitions
+from clusters.apiserver.builtin import builtin
+from clusters.apiserver.deletion import DeleteOptions
+from clusters.apiserver.resources import Resource
+from clusters.apiserver.store import Key
+
+if TYPE_CHECKING:
+    from clusters.apiserver.registry import Registry
+
+Object = dict[str, Any]
+_ACCOUNTS, _MAPS = builtin("", "v1", "serviceaccounts"), builtin("", "v1", "configmaps")
+_NAMESPACES = builtin("", "v1", "namespaces")
+_ADDRESSES = builtin("networking.k8s.io", "v1", "ipaddresses")
+_DEFINITIONS = builtin("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+_ROOT_CA = "kube-root-ca.crt"
+
+
+class Followers:
+    """Keeps up what follows from other objects. ``root_ca``: PEM text pods trust; empty: no maps of it."""
+
+    def __init__(self, registry: Registry, root_ca: str) -> None:
+        self._registry, self._root_ca = registry, root_ca
+        self._held: dict[Key, set[str]] = {}  # the addresses each Service has an object for
+
+    def written(self, resource: Resource, key: Key, obj: Object) -> None:
+        """To be called after every write."""
+        if resource is _NAMESPACES:
+            if "deletionTimestamp" not in obj["metadata"]:
+                self._furnish(key[1])
+        elif resource.kind == "Service" and not resource.custom:
+            self._keep_addresses(key, _addresses(obj))
+        elif resource is _DEFINITIONS:
+            self._define(key, obj)
+
+    def removed(self, resource: Resource, key: Key, obj: Object) -> None:
+        """To be called after every removal."""
+        if resource.kind == "Service" and not resource.custom:
+            self._keep_addresses(key, set())
+        elif resource is _DEFINITIONS:
+            self._undefine(obj)
+        elif resource in {_ACCOUNTS, _MAPS} and key[1] in {"default", _ROOT_CA}:
+            home = self._registry.store.get(_NAMESPACES, ("", key[0]))
+            if home is not None and "deletionTimestamp" not in home.object["metadata"]:
+                self._furnish(key[0])
+
+    def _furnish(self, namespace: str) -> None:
+        store = self._registry.store
+        if store.get(_ACCOUNTS, (namespace, "default")) is None:
+            self._registry.create(_ACCOUNTS, namespace, {"metadata": {"name": "default"}})
+        if self._root_ca and store.get(_MAPS, (namespace, _ROOT_CA)) is None:
+            told = {"metadata": {"name": _ROOT_CA}, "data": {"ca.crt": self._root_ca}}
+            self._registry.create(_MAPS, namespace, told)
+
+    def _keep_addresses(self, key: Key, wanted: set[str]) -> None:
+        """Makes the IPAddress objects of a Service those of its addresses."""
+        store = self._registry.store
+        before = self._held.get(key, set())
+        for address in before - wanted:
+            if store.get(_ADDRESSES, ("", address)) is not None:
+                self._registry.delete(_ADDRESSES, ("", address), DeleteOptions())
+        for address in wanted - before:
+            if store.get(_ADDRESSES, ("", address)) is None:
+                self._registry.create(_ADDRESSES, "", _address_object(key, address))
+        self._held.pop(key, None)
+        if wanted:
+            self._held[key] = wanted
+
+    def _define(self, key: Key, obj: Object) -> None:
+        store = self._registry.store
+        for resource in definitions.resources(obj):
+            store.serve(resource)
+        if not (obj.get("status") or {}).get("conditions"):
+            now = obj["metadata"]["creationTimestamp"]
+            store.put(_DEFINITIONS, key, {**obj, "status": definitions.established(obj, now)})
+
+    def _undefine(self, obj: Object) -> None:
+        store = self._registry.store
+        for resource in reversed(definitions.resources(obj)):
+            if not resource.stored_as:
+                for key, _ in list(store.select(resource)):
+                    if store.get(resource, key) is not None:
+                        self._registry.delete(resource, key, DeleteOptions())
+            store.serve_no_more(resource)
+
+
+def _addresses(service: Object) -> set[str]:
+    return {address for address in service["spec"].get("clusterIPs") or () if address != "None"}
+
+
+def _address_object(key: Key, address: str) -> Object:
+    family = f"IPv{ipaddress.ip_address(address).version}"
+    labels = {
+        "ipaddress.kubernetes.io/ip-family": family,
+        "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+    }
+    parent = {"group": "", "resource": "services", "namespace": key[0], "name": key[1]}
+    return {"metadata": {"name": address, "labels": labels}, "spec": {"parentRef": parent}}
