@@ -179,4 +179,3 @@ async def _offload(cluster: CanSnapshot, node: str) -> Finding:
         return Finding("checksum offload", State.OK, "off")
     return Finding("checksum offload", State.NOTE,
                    "on; for an eBPF proxy, whose own refusals it can hide: ethtool -K eth0 tx off on clients")
-

@@ -1,0 +1,167 @@
+"""Clusters for a user's own use, and the doctor, from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clusters.netns import fitness, kept
+from clusters.netns.fitness import Finding, State
+from conformance.cli import cluster
+from conformance.cli.main import main
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A state folder of the test's own; whatever it kept is ended, also when it failed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    yield
+    for one in kept.listed()[0]:
+        kept.end(one.name)
+
+
+def _objects(name: str) -> set[str]:
+    """Every object that a run could make, as kind/namespace/name."""
+    from kubernetes import client, config
+
+    config.load_kube_config(str(kept.find(name).kubeconfig))
+    core, apps = client.CoreV1Api(), client.AppsV1Api()
+    lists = {
+        "namespace": core.list_namespace(), "service": core.list_service_for_all_namespaces(),
+        "pod": core.list_pod_for_all_namespaces(), "configmap": core.list_config_map_for_all_namespaces(),
+        "deployment": apps.list_deployment_for_all_namespaces(),
+    }
+    return {f"{kind}/{item.metadata.namespace}/{item.metadata.name}"
+            for kind, found in lists.items() for item in found.items}
+
+
+@pytest.mark.kernel
+@pytest.mark.slow  # two runs of the judge, each with agents to start and to remove
+def test_a_kept_cluster_is_raised_judged_twice_entered_and_ended(capfd: Any) -> None:
+    assert main(["cluster", "up", "netns://2-nodes?seed", "--name", "mine"]) == 0
+    said = capfd.readouterr().out
+    found = kept.find("mine")
+    assert "nodes: k3s-master-rpi001, k3s-worker-rpi002; Services by: reference-iptables" in said
+    assert f"export KUBECONFIG={found.kubeconfig}" in said
+    assert "service-conformance run --cluster netns-kept://mine" in said
+    assert main(["cluster", "up", "--name", "mine"]) == 3
+    assert f"'mine' is taken by process {found.keeper} since" in capfd.readouterr().err
+    before = _objects("mine")
+    for _ in range(2):
+        assert main(["run", "--cluster", "netns-kept://mine", "SEED-05", "DNS-01", "--out", "judged"]) == 0
+        header = json.loads(Path("judged/run/latest/evidence.jsonl").read_text().splitlines()[0])
+        assert header["implementation"]["name"] == "reference-iptables"
+        assert _objects("mine") == before, "what the run made is removed"
+    assert not list((Path(found.run_folder) / "placed").glob("*"))
+    capfd.readouterr()
+    rules = ["cluster", "exec", "k3s-worker-rpi002", "--name", "mine", "--", "iptables-save", "-t", "nat"]
+    assert main(rules) == 0
+    assert "KUBE-SERVICES" in capfd.readouterr().out
+    assert main(["cluster", "exec", "outside", "--name=mine", "-it", "--", "sh", "-c", "exit 5"]) == 5
+    assert "no terminal here" in capfd.readouterr().err
+    assert main(["cluster", "list"]) == 0
+    rows = capfd.readouterr().out.splitlines()
+    assert rows[1].split()[:3] == ["mine", "netns://2-nodes?seed", "2"]
+    assert rows[1].split()[4:] == [str(found.keeper), "reference-iptables", str(found.kubeconfig)]
+    assert main(["cluster", "down", "--all"]) == 0
+    assert main(["cluster", "down", "mine"]) == 0
+    assert main(["cluster", "list"]) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        "cluster mine has ended", "cluster mine was not there; nothing to end",
+        "no cluster stands; `service-conformance cluster up` raises one",
+    ]
+
+
+@pytest.mark.parametrize(("argv", "sentence"), [
+    (["cluster", "exec", "node"], "write it after --"),
+    (["cluster", "exec", "node", "--", "ls"], "no cluster 'default' is kept (there are: none)"),
+    (["cluster", "up", "kind://x"], "only the embedded cluster can be raised"),
+    (["cluster", "up", "--name", "../x"], "cannot be a cluster's name"),
+    (["cluster", "down", "x", "--all"], "not both"),
+    (["run", "--cluster", "netns-kept://x"], "no cluster 'x' is kept"),
+])
+def test_bad_input_is_status_3_and_one_sentence(argv: list[str], sentence: str, capsys: Any) -> None:
+    assert main(argv) == 3
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [["cluster"], ["cluster", "frob"], ["cluster", "exec", "--frob", "--", "x"]])
+def test_bad_usage_is_status_3_too(argv: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 3
+
+
+@pytest.mark.parametrize(("seconds", "word"), [
+    (0.4, "0s"), (119, "119s"), (120, "2m"), (10_799, "179m"), (10_800, "3h"), (172_800, "2d"), (-3, "0s"),
+])
+def test_ages_read_like_kubectls(seconds: float, word: str) -> None:
+    assert cluster.age(seconds) == word
+
+
+def test_only_the_first_two_dashes_divide() -> None:
+    assert cluster.split(["node", "--name", "x", "--", "sh", "--", "y"]) == (
+        ["node", "--name", "x"], ["sh", "--", "y"])
+
+
+@pytest.mark.kernel
+def test_the_doctor_finds_a_good_machine_good_and_looks_into_a_cluster(capsys: Any) -> None:
+    assert main(["doctor", "netns://1-node"]) == 0
+    said = capsys.readouterr().out
+    for line in ("ok    user namespaces", "ok    iptables statistic", "ok    iptables recent",
+                 "ok    iptables REJECT", "ok    nftables nat and maps", "ok    connection tracking",
+                 "ok    refusals on k3s-master-rpi001", "ok    ServiceLB", "all is well"):
+        assert line in said
+
+
+@pytest.mark.kernel
+def test_the_doctor_names_what_is_wrong_in_a_cluster(capsys: Any) -> None:
+    from kubernetes import client, config
+
+    assert main(["cluster", "up", "netns://1-node", "--implementation", "none"]) == 0
+    config.load_kube_config(str(kept.find("default").kubeconfig))
+    client.CoreV1Api().create_namespaced_pod("kube-system", {
+        "metadata": {"name": "svclb-traefik-x"}, "spec": {"containers": [{"name": "a", "image": "debian"}]}})
+    bad = "echo 1 > /proc/sys/net/ipv4/conf/eth0/send_redirects"
+    assert main(["cluster", "exec", "k3s-master-rpi001", "--", "sh", "-c", bad]) == 0
+    capsys.readouterr()
+    assert main(["doctor", "netns-kept://default"]) == 3
+    said = capsys.readouterr().out
+    assert "its pods run: svclb-traefik-x" in said
+    assert "start the k3s server with --disable servicelb" in said
+    assert "conf/eth0/send_redirects=1" in said
+    assert "2 wrong" in said
+    assert kept.is_kept("default"), "it is left as it was"
+
+
+@pytest.mark.kernel
+def test_the_doctor_says_why_there_are_no_user_namespaces() -> None:
+    doctor = f"{sys.executable} -m conformance.cli.main doctor"
+    inside = f"echo 0 > /proc/sys/user/max_user_namespaces; exec {doctor}"
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "sh", "-c", inside],
+        capture_output=True, text=True, timeout=20, check=False, env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    )
+    assert done.returncode == 3
+    assert "wrong user namespaces" in done.stdout
+    assert "next: user.max_user_namespaces is 0; sudo sysctl user.max_user_namespaces=15000" in done.stdout
+
+
+def test_the_doctor_names_the_packages_that_are_missing(monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr(fitness.launch.shutil, "which", lambda tool, path: None if tool == "nft" else tool)
+    monkeypatch.setattr(fitness, "_trials", lambda _root: [Finding("user namespaces", State.OK, "")])
+    assert main(["doctor"]) == 3
+    said = capsys.readouterr().out
+    assert "wrong programs" in said
+    assert "next: install with: sudo apt-get install nftables" in said
+    assert "1 wrong" in said
