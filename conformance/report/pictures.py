@@ -10,15 +10,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from conformance import statistics
+from conformance import outages, statistics
 from conformance.evidence import Record, outcomes_of
 from conformance.expectations import Answered, Expectation, ExpectationError, from_json
 from conformance.kinds import Attempt
+from conformance.outages import Mark
 from conformance.report import plots
 from conformance.report.plots import Bar, Lane
 
-MOST = 6  # plots of one kind a requirement, lanes a timeline: past that nobody looks
-MOST_BARS = 12
+MOST = 6  # plots of one kind a requirement: past that nobody looks
+MOST_BARS, MOST_LANES, MOST_FAULTS = 12, 12, 20
 _WINDOWS = ("shares", "covers", "single", "every", "longest_gap", "lost")  # settling is told in numbers
 _SPLIT = ("shares", "covers", "single")  # judged by who answered
 _OVER_TIME = ("longest_gap", "lost")
@@ -51,53 +52,44 @@ class Subject:
 def pictures(records: Sequence[Record]) -> list[Picture]:
     """The plots of one requirement, whose ``records`` these are: distributions, timelines, then latencies."""
     faults = tuple((float(one["at"]), str(one["text"])) for one in records if one["type"] == "fault")
-    windows = subjects(records, _WINDOWS)
-    timed = [one for one in windows if one.params(*_OVER_TIME) is not None]
-    if faults and not timed:
-        timed = [one for one in subjects(records, (*_WINDOWS, "settles")) if _spans(one, faults[0][0])]
+    found = subjects(records)
+    windows = [one for one in found if one.params(*_WINDOWS) is not None]
+    timed = [
+        one for one in found if one.params(*_OVER_TIME) is not None
+        or any(_spans(one, at) for at, _ in faults)
+    ]
     made = [_distribution(one) for one in windows if _is_split(one)][:MOST]
-    made += [_timeline(one, faults) for one in timed][:MOST]
+    made += [_timeline(timed, faults)] if timed else []
     made += [_latency(one) for one in windows][:MOST]
     return [one for one in made if one.svg]
 
 
-def subjects(records: Sequence[Record], kinds: Sequence[str]) -> list[Subject]:
-    """The series on which an expectation of ``kinds`` stands, in the order of the expectations."""
+def subjects(records: Sequence[Record]) -> list[Subject]:
+    """Every series, in the order of its first attempts, with what is expected of it."""
     attempts: dict[str, list[Attempt]] = {}
     for record in records:
         if record["type"] == "probes":
             attempts.setdefault(record["series"], []).extend(
                 Attempt(outcome, record["from"], record["to"], record["protocol"])
                 for outcome in outcomes_of(record))
-    expects: dict[str, list[Record]] = {}
+    expects: dict[str, list[Record]] = {series: [] for series in attempts}
     for record in records:
-        if record["type"] == "expect" and record.get("series") in attempts:
-            expects.setdefault(record["series"], []).append(record)
+        if record["type"] == "expect" and record.get("series") in expects:
+            expects[record["series"]].append(record)
     return [
         Subject(series, sorted(attempts[series], key=Attempt.order), found)
-        for series, found in expects.items() if any(one["kind"] in kinds for one in found)
+        for series, found in expects.items()
     ]
 
 
 def longest_gap(attempts: Sequence[Attempt], acceptable: Expectation) -> tuple[float, float] | None:
-    """Begin and end of the longest stretch without success of one vantage, as the verdict measures it.
-
-    From the last good attempt before to the first after it; where nothing was ever good, all of it.
-    """
-    sent = [one for one in attempts if one.outcome.kind != "error"]
-    longest: tuple[float, float] | None = None
-    good = began = None
-    for one in sent:
-        if not acceptable.accepts(one.outcome):
-            began = one.outcome.at if began is None else began
-            continue
-        if began is not None:
-            longest = _longer(longest, (sent[0].outcome.at if good is None else good, one.outcome.at))
-        good, began = one.outcome.at, None
-    if began is not None:
-        end = max(one.outcome.at + one.outcome.ms / 1000 for one in sent)
-        longest = _longer(longest, (began if good is None else good, end))
-    return longest
+    """Begin and end of the longest stretch without success of one vantage, as the verdict measures it."""
+    marks = [
+        Mark(one.outcome.at, acceptable.accepts(one.outcome), one.outcome.ms / 1000)
+        for one in attempts if one.outcome.kind != "error"
+    ]
+    found = max(outages.gaps(marks), key=lambda gap: gap.seconds, default=None)
+    return (found.before, found.ended) if found else None
 
 
 def distribution(subject: Subject) -> list[Bar]:
@@ -131,24 +123,33 @@ def _distribution(subject: Subject) -> Picture:
     return Picture(f"Who answered: {subject.series}", svg if found else Markup(), words)
 
 
-def _timeline(subject: Subject, faults: tuple[tuple[float, str], ...]) -> Picture:
-    """A lane for each vantage, those with the longest gap first."""
+def _timeline(found: Sequence[Subject], faults: tuple[tuple[float, str], ...]) -> Picture:
+    """A lane for each series and vantage, those with the longest gap first; one time for all."""
+    lanes = [lane for subject in found for lane in _lanes(subject)]
+    lanes.sort(key=lambda lane: lane.gap[0] - lane.gap[1] if lane.gap else 0.0)
+    sent = sum(len(lane.points) for lane in lanes)
+    bad = sum(not good for lane in lanes for _, good in lane.points)
+    longest = max((lane.gap[1] - lane.gap[0] for lane in lanes if lane.gap), default=0.0)
+    words = f"{sent:,} attempts, {bad:,} not as they must be (tall marks); longest gap {longest:.3f} s"
+    words += " (shaded)" if longest else ""
+    words += f"; the {MOST_LANES} worst of {len(lanes)} lanes" if len(lanes) > MOST_LANES else ""
+    words += f"; the first {MOST_FAULTS} of {len(faults)} faults" if len(faults) > MOST_FAULTS else ""
+    drawn, faults = lanes[:MOST_LANES], faults[:MOST_FAULTS]
+    svg = plots.timeline(drawn, [at for at, _ in faults], label=f"Over time: {words}")
+    return Picture("Over time", svg if sent else Markup(), words, faults, wide=True)
+
+
+def _lanes(subject: Subject) -> list[Lane]:
+    """One lane for each vantage of the series."""
     acceptable = _acceptable(subject)
+    origins = list(dict.fromkeys(one.origin for one in subject.attempts))
     lanes = []
-    for origin in dict.fromkeys(one.origin for one in subject.attempts):
+    for origin in origins:
         own = [one for one in subject.attempts if one.origin == origin and one.outcome.kind != "error"]
         points = [(one.outcome.at, acceptable.accepts(one.outcome)) for one in own]
-        lanes.append(Lane(origin, points, longest_gap(own, acceptable)))
-    lanes.sort(key=lambda lane: lane.gap[0] - lane.gap[1] if lane.gap else 0.0)
-    bad = sum(not good for lane in lanes for _, good in lane.points)
-    sent = sum(len(lane.points) for lane in lanes)
-    longest = max((lane.gap[1] - lane.gap[0] for lane in lanes if lane.gap), default=0.0)
-    words = f"{sent:,} attempts, {bad:,} not acceptable (tall marks); longest gap {longest:.3f} s"
-    words += " (shaded)" if longest else ""
-    words += f"; the {MOST} worst of {len(lanes)} vantages" if len(lanes) > MOST else ""
-    near = tuple(one for one in faults if _spans(subject, one[0])) if len(faults) > MOST else faults
-    svg = plots.timeline(lanes[:MOST], [at for at, _ in near[:MOST]], label=f"Over time: {words}")
-    return Picture(f"Over time: {subject.series}", svg if sent else Markup(), words, near[:MOST], wide=True)
+        told = subject.series if len(origins) == 1 else f"{subject.series}, {origin}"
+        lanes.append(Lane(told, points, longest_gap(own, acceptable)))
+    return lanes
 
 
 def _latency(subject: Subject) -> Picture:
@@ -180,8 +181,11 @@ def _spans(subject: Subject, at: float) -> bool:
 
 
 def _acceptable(subject: Subject) -> Expectation:
-    """What the series is held to; any answer where it does not say, as the verdict takes it."""
-    for kinds in (_OVER_TIME, ("every", "settles")):
+    """What every attempt of the series is held to; any answer where there is nothing of the kind.
+
+    A series that only has to settle is drawn by its answers: that it changed is what is to be seen.
+    """
+    for kinds in (_OVER_TIME, ("every",)):
         params = subject.params(*kinds)
         if params is not None and "acceptable" in params:
             try:
@@ -189,7 +193,3 @@ def _acceptable(subject: Subject) -> Expectation:
             except ExpectationError:
                 return Answered()
     return Answered()
-
-
-def _longer(one: tuple[float, float] | None, other: tuple[float, float]) -> tuple[float, float]:
-    return other if one is None or other[1] - other[0] > one[1] - one[0] else one

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 SLOTS = 180  # columns of a timeline: more would not be seen
 BINS_A_DECADE = 10
 LEAST_MS, MOST_MS = 0.01, 1e6  # ends of every latency axis; what lies outside is counted at the end
-_LABEL = 34  # letters of a name that fit beside its numbers on a phone
+_LABEL = 38  # letters of a name that fit beside its numbers on a phone
 
 
 @dataclass(frozen=True)
@@ -145,12 +145,24 @@ def timeline(lanes: Sequence[Lane], faults: Sequence[float], *, label: str) -> M
             shape = ("ok", base + 29, 10) if good else ("bad", base + 15, 24)
             parts.append(_rect(shape[0], first / SLOTS, many / SLOTS, shape[1], shape[2]))
         parts.append(_line_across(base + 41))
-    for number, at in enumerate(faults, 1):
-        parts.append(_line("fault", (at - start) / span, top - 4, top + height))
-        parts.append(_text((at - start) / span, 11, f"▼{number}", "around"))
+    parts += [_line("fault", (at - start) / span, top - 4, top + height) for at in faults]
+    parts += [_text((at - start) / span, 11, said, "around") for at, said in labels(faults, span)]
     for at in ticks_s(start, end):
         parts.append(_text((at - start) / span, top + height + 12, f"{at:g} s", "around"))
     return _svg(top + height + 18, label, parts)
+
+
+def labels(faults: Sequence[float], span: float) -> list[tuple[float, str]]:
+    """Where the numbers of the faults stand, those in one place joined, so that none covers another."""
+    order = sorted(enumerate(faults, 1), key=lambda fault: fault[1])
+    joined: list[list[tuple[int, float]]] = []
+    for number, at in order:
+        if joined and at - joined[-1][0][1] < 0.1 * span:
+            joined[-1].append((number, at))
+        else:
+            joined.append([(number, at)])
+    said = [(one[0][1], sorted(number for number, _ in one)) for one in joined]
+    return [(at, f"▼{found[0]}" + (f"–{found[-1]}" if len(found) > 1 else "")) for at, found in said]
 
 
 def ticks_s(start: float, end: float) -> list[float]:

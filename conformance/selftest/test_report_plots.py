@@ -99,6 +99,11 @@ def test_a_timeline_marks_gap_and_fault_where_they_were() -> None:
     assert min(one["height"] for one in bad) > max(one["height"] for one in good)  # not by colour alone
 
 
+def test_faults_in_one_place_share_their_number() -> None:
+    assert plots.labels([1.0, 1.2, 1.4, 5.0], 10.0) == [(1.0, "▼1–3"), (5.0, "▼4")]
+    assert plots.labels([], 1.0) == []
+
+
 def test_every_word_of_a_plot_is_escaped() -> None:
     lane = Lane("<b>", [(0.0, True)])
     bars = plots.bars([Bar("<b>", 1)], tolerance=None, label='"<')
@@ -108,7 +113,7 @@ def test_every_word_of_a_plot_is_escaped() -> None:
 
 def test_a_long_name_keeps_its_ends() -> None:
     name = "nextcloud-dev-7d5d7f8b9c-abcde-and-a-very-long-tail"
-    assert len(plots.shortened(name)) == 34
+    assert len(plots.shortened(name)) == 38
     assert plots.shortened(name).endswith("ry-long-tail")
 
 
@@ -136,12 +141,27 @@ def test_what_is_judged_is_what_is_drawn() -> None:
     assert drawn(split, expect("longest_gap", {"bound": 1}))[1] == "Over time"
     assert drawn(split, expect("settles", ANSWERED)) == []
     assert drawn(split, fault, expect("settles", ANSWERED)) == ["Over time"]
+    assert drawn(split, fault) == ["Over time"]
     assert drawn(split) == []
+
+
+def test_a_timeline_has_a_lane_for_each_vantage_the_worst_first() -> None:
+    fault: Any = {"type": "fault", "id": "DNS-01", "at": 0.15, "text": "cut"}
+    made = pictures.pictures([
+        probes(series("ok", "ok", "ok", "ok"), series="calm"), fault,
+        probes(series("ok", "timeout", "ok"), series="cut", origin="pod-a"),
+        probes(series("ok", "timeout", "timeout", "ok"), series="cut", origin="pod-b"),
+        expect("settles", {"acceptable": {"ended": ["timeout"]}, "within": 1, "since": 0}, series="cut"),
+    ])
+    assert [one.title for one in made] == ["Over time"]
+    assert re.findall(">((?:cut|calm)[^<]*)<", made[0].svg) == ["cut, pod-b", "cut, pod-a", "calm"]
+    assert made[0].faults == ((0.15, "cut"),)
+    assert made[0].words.startswith("11 attempts, 3 not as they must be (tall marks); longest gap 0.300 s")
 
 
 def test_a_distribution_counts_everything_but_the_probers_own_errors() -> None:
     record = probes(series("a", "b", "a", "x", "timeout", "error"))
-    subject = pictures.subjects([record, expect("shares", {"backends": ["a", "b", "c"]})], ["shares"])[0]
+    subject = pictures.subjects([record, expect("shares", {"backends": ["a", "b", "c"]})])[0]
     assert pictures.distribution(subject) == [
         Bar("a", 2), Bar("b", 1), Bar("c", 0), Bar("x", 1, expected=False),
         Bar("(timeout)", 1, expected=False)]
