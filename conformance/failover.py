@@ -27,6 +27,7 @@ BALANCED_UDP, BALANCED_TCP = "datagrams at the load balancer", "connections at t
 LOST_NODE, OTHER_NODE = "datagrams at the lost node's NodePort", "datagrams at another node's NodePort"
 CALM = 0.3  # seconds before the heal in its own window
 BACK = {"power loss": 2.0, "cable pulled": 1.0}  # seconds of that window after it
+ALONE = 1.5  # seconds a node is away where no load balancer could take over
 DEFAULT_BOUND = "10"  # MetalLB: above 10 s is a bug
 
 
@@ -115,7 +116,8 @@ async def _lose(lab: Lab, kind: Kind) -> Failover:
     says = "the surviving backends answer before the fault"
     if not await settles(lab, f"before: {kind}", sending, Answered(by=surviving), lab.timing.serves, says):
         return Failover(kind, "", surviving)
-    after, about, mend = 2 * bound(lab) + 0.3, found.address, _heal(lab, kind, node)
+    after = 2 * bound(lab) + 0.3 if found.address else ALONE  # nothing moves where nobody balances
+    about, mend = found.address, _heal(lab, kind, node)
     try:
         fault = await around(lab, aims, _act(lab, kind, node), after=after, about=about)
     except BaseException:
