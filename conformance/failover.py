@@ -100,10 +100,11 @@ async def serve_without(lab: Lab, found: Ground, node: str) -> frozenset[str]:
 
 async def lose(lab: Lab, kind: Kind) -> Failover:
     """The node that announces, or the last one, is lost and comes back; measured once a run for each kind."""
-    return await lab.rig.once(f"failover: {kind}", lambda: _lose(lab, kind))
+    return await lab.rig.once(f"failover: {kind}", lambda: measure(lab, kind))
 
 
-async def _lose(lab: Lab, kind: Kind) -> Failover:
+async def measure(lab: Lab, kind: Kind) -> Failover:
+    """One more measurement of its own."""
     found = await ground(lab)
     node = lab.nodes[-1].name
     if lab.declaration.supports(Feature.LOAD_BALANCER_L2):

@@ -135,6 +135,12 @@ def record(
             lab.probed(prefix + name, aim, outcomes)
 
 
+def noise(measured: Measured, name: str) -> float:
+    """What a series may be off by, without any fault: its longest gap before the act, or its standstill."""
+    marks = [Mark(one.at, one.kind == "answered", one.ms / 1000) for one in measured.series[name][1]]
+    return outages.measure(marks, measured.acted).noise
+
+
 def outage(measured: Measured, name: str) -> float:
     """The longest outage of a series after the act: from the first attempt lost to the first good one."""
     marks = [Mark(one.at, one.kind == "answered", one.ms / 1000) for one in measured.series[name][1]]
