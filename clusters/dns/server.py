@@ -86,14 +86,21 @@ class Server:
         return port
 
     async def serve_ready(self, host: str, port: int) -> int:
-        """Serve GET /ready over HTTP: 200 when every kind has been read, 503 before; gives the port."""
+        """Serve GET /ready over HTTP: 200 when every kind has been read, 503 before; gives the port.
+
+        Beside it /health, the same, and /metrics.
+        """
         async def ready(_: web.Request) -> web.Response:
             known = self.ready.is_set()
             return web.Response(status=200 if known else 503, text="OK" if known else "not yet")
 
+        async def metrics(_: web.Request) -> web.Response:
+            return web.Response(text=f"cluster_dns_ready {int(self.ready.is_set())}\n")
+
         application = web.Application()
         application.router.add_get("/ready", ready)
         application.router.add_get("/health", ready)
+        application.router.add_get("/metrics", metrics)
         self._site = web.AppRunner(application, access_log=None)
         await self._site.setup()
         await web.TCPSite(self._site, host, port).start()

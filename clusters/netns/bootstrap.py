@@ -111,6 +111,7 @@ def first_objects() -> list[tuple[str, Object]]:
         "spec": {"clusterIP": plan.DNS_SERVICE, "selector": labels, "ports": [
             {"name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP"},
             {"name": "dns-tcp", "port": 53, "targetPort": 53, "protocol": "TCP"},
+            {"name": "metrics", "port": 9153, "targetPort": 8181, "protocol": "TCP"},
         ]},
     }
     container = {

@@ -35,6 +35,10 @@ _STAND_INS = {
         Image("coredns/coredns", python="clusters.dns.server:main", listens=53, kubeconfig=True, args=(
             "--kubeconfig", "/run/kubeconfig", "--listen", "0.0.0.0:53", "--cluster-domain", "cluster.local",
         )),
+        Image("traefik", python="clusters.netns.standin:main", args=("traefik",), listens=80),
+        Image("metrics-server", python="clusters.netns.standin:main", args=("metrics-server",), listens=443),
+        Image("local-path-provisioner", python="clusters.netns.standin:main",
+              args=("local-path-provisioner",)),
     )
 }
 
@@ -46,9 +50,9 @@ def find(reference: str) -> Image | None:
     name = head + slash + last.partition(":")[0]
     for prefix in ("docker.io/", "index.docker.io/"):
         name = name.removeprefix(prefix)
-    name = name.removeprefix("library/").removeprefix("rancher/mirrored-").replace("coredns-coredns",
-                                                                                   "coredns/coredns")
-    return _STAND_INS.get(name)
+    for prefix in ("rancher/mirrored-", "rancher/library-", "rancher/", "library/"):
+        name = name.removeprefix(prefix)
+    return _STAND_INS.get(name.replace("coredns-coredns", "coredns/coredns"))
 
 
 def missing(reference: str) -> str:

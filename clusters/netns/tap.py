@@ -10,12 +10,12 @@ from __future__ import annotations
 import ctypes
 import ipaddress
 import itertools
+import mmap
 import select
 import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from clusters.netns import plan
@@ -26,11 +26,10 @@ POOL = ("192.168.2.200", "192.168.2.225")
 NODE_PORTS = (30000, 32767)
 _HEAD = struct.Struct("=II")  # frames the kernel lost, whether there was no more room
 _RECORD = struct.Struct("=dII")  # when, number in the port's name, length
-_AT_ONCE = 4096  # frames between two looks whether to stop
-_ETH_P_ALL, _SO_ATTACH_FILTER, _SO_TIMESTAMPNS, _SO_RCVBUFFORCE = 3, 26, 35, 33
-_SOL_PACKET, _PACKET_STATISTICS = 263, 6
-_BUFFER = 16 * 1024 * 1024  # bytes the kernel may hold for this process
-_OUTGOING = 4
+_ETH_P_ALL, _SO_ATTACH_FILTER = 3, 26
+_SOL_PACKET, _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION = 263, 5, 6, 10
+_SLOT, _SLOTS, _BLOCK = 256, 32768, 1 << 16  # bytes a frame, frames, bytes the kernel takes in one piece
+_OURS, _OUTGOING = 1, 4  # TP_STATUS_USER, PACKET_OUTGOING
 _ARP, _IPV4, _TCP, _UDP = 0x0806, 0x0800, 6, 17
 # linux/bpf_common.h: load byte, half, word; at X + k; header length into X; jumps; return.
 _LDB, _LDH, _LDW, _LDH_X, _LDX_IHL, _RET = 0x30, 0x28, 0x20, 0x48, 0xB1, 0x06
@@ -90,30 +89,31 @@ def main(args: Sequence[str]) -> int:
     file, bridge, nodes = Path(args[0]), int(args[1]), (args[2], args[3])
     everything = socket.htons(_ETH_P_ALL)
     with socket.socket(fileno=3) as end, socket.socket(socket.AF_PACKET, socket.SOCK_RAW, everything) as tap:
-        _prepare(tap, program(bridge, nodes))
+        ring = _prepare(tap, program(bridge, nodes))
         end.send(b"r")
-        noted, full = _note(tap, end)
+        noted, full = _note(tap, ring, end)
         lost = struct.unpack("=II", tap.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
     file.write_bytes(_HEAD.pack(lost, full) + noted)
     return 0
 
 
-def _prepare(tap: socket.socket, filters: bytes) -> None:
-    """Filter, times and room; what came unfiltered until then is thrown away."""
+def _prepare(tap: socket.socket, filters: bytes) -> Iterator[bytes | None]:
+    """Filter, and a ring of memory shared with the kernel; gives its records, None when there is none.
+
+    A ring, as the kernel bounds other buffers to 250 frames for who is not root outside (packet(7)).
+    """
     held = ctypes.create_string_buffer(filters)
-    with suppress(PermissionError):  # an older kernel keeps it at its default for who is not root outside
-        tap.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-    tap.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     tap.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER,
                    struct.pack("@HP", len(filters) // 8, ctypes.addressof(held)))
-    tap.setblocking(False)
-    with suppress(BlockingIOError):
-        while True:
-            tap.recv(1)
-    tap.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)  # reading begins the count anew
+    tap.setsockopt(_SOL_PACKET, _PACKET_VERSION, 1)  # TPACKET_V2
+    request = struct.pack("=IIII", _BLOCK, _SLOT * _SLOTS // _BLOCK, _SLOT, _SLOTS)
+    tap.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
+    memory = mmap.mmap(tap.fileno(), _SLOT * _SLOTS)
+    tap.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)  # reading begins the count of lost frames anew
+    return _records(memory)
 
 
-def _note(tap: socket.socket, end: socket.socket) -> tuple[bytearray, bool]:
+def _note(tap: socket.socket, ring: Iterator[bytes | None], end: socket.socket) -> tuple[bytearray, bool]:
     """All frames until ``end`` says so, and whether there was no room for more."""
     noted, full, stop = bytearray(), False, False
     poll = select.poll()
@@ -121,29 +121,35 @@ def _note(tap: socket.socket, end: socket.socket) -> tuple[bytearray, bool]:
     poll.register(end, select.POLLIN | select.POLLHUP)
     while True:
         stop = stop or any(fd == end.fileno() for fd, _event in poll.poll())
-        records = list(itertools.islice(_waiting(tap), _AT_ONCE))
-        for record in records:
+        for record in itertools.islice(ring, 2 * _SLOTS):  # then look again whether to stop
+            if record is None:
+                break
             full = full or len(noted) + len(record) > MOST
             if not full:
                 noted += record
-        if stop and len(records) < _AT_ONCE:
+        if stop:
             return noted, full
 
 
-def _waiting(tap: socket.socket) -> Iterator[bytes]:
-    """The records of the frames that are there now."""
+def _records(memory: mmap.mmap) -> Iterator[bytes | None]:
+    """The ring's frames as they come: struct tpacket2_hdr, sockaddr_ll, bytes (linux/if_packet.h)."""
+    ports: dict[int, int] = {}
+    at = 0
     while True:
-        try:
-            data, about, _flags, where = tap.recvmsg(LONGEST, 64)
-        except BlockingIOError:
-            return
-        age = 0.0
-        for level, kind, text in about:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-                seconds, rest = struct.unpack_from("@ll", text)
-                # The kernel's stamp is of the wall clock, which may be set: only the frame's age is used.
-                age = (time.time_ns() - seconds * 1_000_000_000 - rest) / 1e9
-        yield _RECORD.pack(time.monotonic() - age, int(where[0].rpartition("-")[2]), len(data)) + data
+        status, _long, size, start, _net, seconds, rest = struct.unpack_from("=IIIHHII", memory, at)
+        if not status & _OURS:
+            yield None
+            continue
+        index = struct.unpack_from("=i", memory, at + 36)[0]
+        if index not in ports:
+            ports[index] = int(socket.if_indextoname(index).rpartition("-")[2])
+        # The kernel's stamp is of the wall clock, which may be set: only the frame's age is used.
+        age = (time.time_ns() - seconds * 1_000_000_000 - rest) / 1e9
+        record = _RECORD.pack(time.monotonic() - age, ports[index], size)
+        record += memory[at + start:at + start + size]
+        struct.pack_into("=I", memory, at, 0)  # the slot is the kernel's again
+        at = (at + _SLOT) % (_SLOT * _SLOTS)
+        yield record
 
 
 def read(file: Path) -> tuple[list[tuple[float, int, bytes]], int, bool]:
