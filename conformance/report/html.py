@@ -76,9 +76,9 @@ def render(report: Report, *, base: str = "") -> str:
     totals = {column: sum(area.counts.get(column, 0) for area in rows) for column in columns}
     return _template().render(
         report=report, shape=_SHAPES[report.overall], said=text.SENTENCES[report.overall],
-        subject=text.subject(report), facts=facts(report), sections=sections, areas=rows,
-        columns=columns, totals=totals, most=MOST_FINDINGS, command=_command(report),
-        absent=sum(report.missing.values()),
+        subject=text.subject(report), facts=facts(report), outline=outline(report),
+        sections=sections, areas=rows, columns=columns, totals=totals, most=MOST_FINDINGS,
+        command=_command(report), absent=sum(report.missing.values()),
     )
 
 
@@ -89,6 +89,20 @@ def facts(report: Report) -> list[tuple[str, str]]:
     declared = text.pairs(report.implementation.get("features") or {}) or "none"
     pairs = {**shown, "ended": report.ended, "declared features": declared}
     return [(key.replace("_", " "), text.pairs(value)) for key, value in pairs.items()]
+
+
+def outline(report: Report) -> list[tuple[str, str]]:
+    """The few facts that stand beside the verdict: when, what was judged with what, and on what."""
+    told = report.facts
+    commit = str(told.get("commit") or "")[:12]
+    commit += ", changed" if commit and told.get("dirty") is True else ""
+    made = f"{told.get('suite') or ''} ({commit})" if commit else str(told.get("suite") or "")
+    declared = text.pairs(report.implementation.get("features") or {}) or "none"
+    pairs = {
+        "started": told.get("started"), "suite": made.strip(), "Kubernetes": told.get("kubernetes"),
+        "kernel": told.get("kernel"), "declared features": declared,
+    }
+    return [(key, str(value)) for key, value in pairs.items() if value]
 
 
 def areas(report: Report) -> list[Area]:

@@ -83,6 +83,14 @@ def test_the_verdict_comes_first_in_words_and_shape() -> None:
     assert len(page.all("h1")) == 1
 
 
+def test_the_few_facts_that_matter_stand_beside_the_verdict() -> None:
+    made = build(every_verdict(suite="0.1.0", commit="0123456789abcdef", dirty=True, kernel="6.1"))
+    assert html.outline(made) == [
+        ("started", "2026-01-01T00:00:00+00:00"), ("suite", "0.1.0 (0123456789ab, changed)"),
+        ("kernel", "6.1"), ("declared features", "sctp=True")]
+    assert ("suite", "0.1.0") in html.outline(build(every_verdict(suite="0.1.0")))
+
+
 def test_each_requirement_is_told_once_in_the_part_of_its_verdict() -> None:
     page = Page(html.render(build(every_verdict())))
     told = {str(one["id"]): str(one["class"]) for one in page.all("article")}
