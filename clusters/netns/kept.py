@@ -225,10 +225,11 @@ def end(name: str) -> bool:
     watched = [fd for process in about.processes if (fd := process.open()) >= 0]
     keeper = about.processes[_KEEPER].open()
     try:
-        with suppress(ClusterError):
-            control = Path(about.run_folder or "/nowhere") / "control"
-            asyncio.run(_down(control))
-        if not _ended(watched, _BY_ITSELF):
+        patience = 0.0
+        with suppress(ClusterError):  # one that hangs, or does not stand yet, is killed at once
+            asyncio.run(_down(Path(about.run_folder or "/nowhere") / "control"))
+            patience = _BY_ITSELF
+        if not _ended(watched, patience):
             if keeper >= 0 and is_kept(name):  # this very process, and it still has the lock: it is ours
                 signal.pidfd_send_signal(keeper, signal.SIGKILL)
             if not _ended(watched, _KILLED):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import json
 import os
@@ -38,23 +37,33 @@ _NODE = "k3s-master-rpi001"
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A state folder of the test's own; whatever it kept is ended, also when it failed."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    own = str(tmp_path / "state")
+    monkeypatch.setenv("XDG_STATE_HOME", own)
     yield
+    monkeypatch.setenv("XDG_STATE_HOME", own)
     for one in kept.listed()[0]:
         kept.end(one.name)
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The run folder of one kept cluster for the tests that only enter it."""
+def kept_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Kept]]:
+    """One kept cluster, and its state folder's base, for the tests that only enter it."""
+    base = str(tmp_path_factory.mktemp("kept"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("shared")))
-        made = keeper.keep("shared", "netns://1-node", "")
-        try:
-            yield Path(made.run_folder)
-        finally:
-            patch.setenv("XDG_STATE_HOME", str(made.folder.parents[2]))
-            kept.end("shared")
+        patch.setenv("XDG_STATE_HOME", base)
+        made = keeper.keep("x", "netns://1-node", "")
+    try:
+        yield base, made
+    finally:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_STATE_HOME", base)
+            kept.end("x")
+
+
+@pytest.fixture
+def shared(kept_one: tuple[str, Kept]) -> Path:
+    """The run folder of that cluster."""
+    return Path(kept_one[1].run_folder)
 
 
 def _of(run_folder: str) -> list[int]:
@@ -196,8 +205,11 @@ def test_one_that_cannot_stand_is_a_sentence_and_leaves_nothing(
 
 
 @pytest.mark.kernel
-async def test_who_attaches_leaves_it_standing_and_takes_along_what_was_placed() -> None:
-    made = await asyncio.to_thread(keeper.keep, "x", "netns://1-node", "")
+async def test_who_attaches_leaves_it_standing_and_takes_along_what_was_placed(
+    kept_one: tuple[str, Kept], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base, made = kept_one
+    monkeypatch.setenv("XDG_STATE_HOME", base)
     cluster = await locate("netns-kept://x")
     assert isinstance(cluster, NetnsCluster)
     serve = ["python3", "-m", "http.server", "8099"]
@@ -205,13 +217,12 @@ async def test_who_attaches_leaves_it_standing_and_takes_along_what_was_placed()
     assert await placed.request("GET", "/", timeout=2) == (200, b"hello")
     await cluster.close()
     await cluster.close()
-    assert await asyncio.to_thread(kept.is_kept, "x")
+    assert kept.is_kept("x")
     with pytest.raises(ClusterError, match="refused"):
         await placed.request("GET", "/", timeout=2)
     assert list((Path(made.run_folder) / "placed").iterdir()) == []
     with pytest.raises(ClusterError, match=r"no cluster 'y' is kept \(there are: x\)"):
         await locate("netns-kept://y")
-    assert await asyncio.to_thread(kept.end, "x")
 
 
 @pytest.mark.kernel
