@@ -2,8 +2,9 @@
 
 ``schemas.json`` is made from the Go types of Kubernetes 1.36: for each type its fields, and of each field the
 number, the type and, where there are such, ``merge=KEY`` (strategic merge by key; ``merge`` alone: a set),
-``keys=A,B`` and ``set`` (server-side apply), ``atomic`` (applied whole) and ``retain``. A type's name is
-``group.version.Kind``; ``[]T`` is a list, ``{}T`` a map from text; ``[!]T`` a list that is a message of its
+``keys=A,B`` and ``set`` (server-side apply), ``atomic`` (applied whole), ``retain``, and ``ptr``
+where being there without a value says something. A type's name is ``group.version.Kind``;
+``[]T`` is a list, ``{}T`` a map from text; ``[!]T`` a list that is a message of its
 own in protobuf. A field whose name begins with ``+`` is a message there and part of its parent in JSON.
 """
 
@@ -32,6 +33,7 @@ class Field:
     keys: tuple[str, ...] = ()
     is_set: bool = False
     is_atomic: bool = False
+    is_optional: bool = False
 
     @property
     def is_list(self) -> bool:
@@ -61,6 +63,7 @@ def _field(name: str, text: str) -> Field:
         tuple(filter(None, told.get("keys", "").split(","))),
         "set" in told,
         "atomic" in told,
+        "ptr" in told,
     )
 
 

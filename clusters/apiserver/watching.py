@@ -13,9 +13,10 @@ from aiohttp import web
 
 from clusters.apiserver import faces, routes
 from clusters.apiserver.accept import Form, accepted
+from clusters.apiserver.bodies import JSON
 from clusters.apiserver.forms import object_in, table_options
 from clusters.apiserver.listing import whole_number
-from clusters.apiserver.parameters import JSON, flag, request_selector
+from clusters.apiserver.parameters import flag, request_selector
 from clusters.apiserver.resources import Resource
 from clusters.apiserver.selectors import Test
 from clusters.apiserver.status import Refused, expired, forbidden_field
