@@ -23,6 +23,7 @@ from conformance.lab import Lab
 from conformance.outages import Mark
 from conformance.probes import Probe
 from conformance.rig import WITNESS
+from conformance.schedule import Schedule
 from conformance.timing import Aim
 
 CONTROL = 0.8  # seconds before the fault, in which nothing may be lost
@@ -92,8 +93,8 @@ async def around(
 
 async def _run(aim: Aim, window: float) -> tuple[Outcome, ...]:
     assert aim.probe.interval is not None, "an open-loop series has an interval"
-    probe = replace(aim.probe, count=round(window / aim.probe.interval))
-    return (await aim.vantage.probe(probe)).outcomes
+    count = Schedule(1 / aim.probe.interval, window).count
+    return (await aim.vantage.probe(replace(aim.probe, count=count))).outcomes
 
 
 async def witness(lab: Lab, address: str, seconds: float) -> Witnessed:

@@ -1,17 +1,12 @@
-"""Open-loop schedules, and what they measured: the longest gap and the time lost. All pure.
+"""Open-loop schedules: attempts at fixed instants, whatever became of those before.
 
-An open-loop client fires at fixed instants whatever happened before, so a slow failure cannot hide the ones
-that would have come after it (coordinated omission).
+A slow failure cannot hide the ones that would have come after it (coordinated omission). What such a series
+shows is in ``outages.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-from conformance.evidence import Outcome
-
-Accepts = Callable[[Outcome], bool]
 
 
 @dataclass(frozen=True)
@@ -34,31 +29,3 @@ class Schedule:
     def count(self) -> int:
         """Attempts in all; at least one."""
         return max(1, round(self.rate * self.seconds))
-
-
-def longest_gap(outcomes: Iterable[Outcome], accepts: Accepts) -> float:
-    """Longest stretch without a success, in seconds, from the last good start before it to the first after
-    it.
-
-    A stretch at the beginning or end counts from the first or to the last attempt. 0.0 when all were
-    accepted.
-    """
-    rows = sorted(outcomes, key=lambda outcome: outcome.at)
-    longest, good, bad = 0.0, None, False
-    for outcome in rows:
-        if not accepts(outcome):
-            bad = True
-            continue
-        if bad:
-            longest = max(longest, outcome.at - (rows[0].at if good is None else good))
-        good, bad = outcome.at, False
-    if bad:
-        longest = max(longest, rows[-1].at - (rows[0].at if good is None else good))
-    return longest
-
-
-def lost_time(outcomes: Iterable[Outcome], accepts: Accepts, interval: float) -> float:
-    """Seconds lost in all: each attempt that was not accepted stands for ``interval`` seconds of its
-    schedule.
-    """
-    return sum(not accepts(outcome) for outcome in outcomes) * interval
