@@ -116,6 +116,8 @@ def _trials(root: Path) -> Iterator[Finding]:
         step = "load its kernel module on the host (modprobe, as root), or use a kernel that has it"
         if "not found on PATH" in error and package:
             step = f"sudo apt-get install {package}"
+        elif "(legacy)" in error:
+            step = "sudo update-alternatives --set iptables /usr/sbin/iptables-nft"
         yield _finding(name, not error, error or "works in a scratch namespace", step)
 
 

@@ -36,6 +36,7 @@ _ASK = 0.5  # seconds for the machine to say that it ends
 _BY_ITSELF = 0.7  # seconds for everything to end after that, before the keeper is killed
 _KILLED = 5.0  # seconds for the kernel to end what was killed; patience, it takes 0.05 s
 _KEEPER = 0
+_TRIES, _BRIEFLY = 20, 0.01  # to get a name that somebody else looks at or gives back; seconds between
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def name_in(url: str) -> str:
 def claim(name: str) -> int:
     """Take the name: gives the lock as a descriptor. ClusterError names the keeper that has it already."""
     folder = state_folder() / checked_name(name)
-    for _try in range(20):
+    for _try in range(_TRIES):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -135,6 +136,9 @@ def claim(name: str) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
+            if _try < _TRIES - 1 and not _keeper_lives(name):
+                time.sleep(_BRIEFLY)  # one who starts just now, or only looks whether it is free
+                continue
             raise ClusterError(_taken(name)) from None
         with suppress(FileNotFoundError):
             if (folder / "lock").stat().st_ino == os.fstat(lock).st_ino:
@@ -143,6 +147,14 @@ def claim(name: str) -> int:
                 return lock
         os.close(lock)
     raise ClusterError(f"{folder} could not be kept: something removes it; set XDG_STATE_HOME elsewhere")
+
+
+def _keeper_lives(name: str) -> bool:
+    about = _read(name)
+    fd = about.processes[_KEEPER].open() if about is not None else -1
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
 
 
 def _taken(name: str) -> str:
@@ -185,6 +197,8 @@ def listed() -> tuple[list[Kept], list[str]]:
     """The clusters that stand, by name, and the names of those that are gone; these are forgotten now."""
     standing, gone = [], []
     for folder in sorted(state_folder().glob("*")) if state_folder().is_dir() else ():
+        if not _NAME.fullmatch(folder.name):
+            continue  # nothing of ours
         about = _read(folder.name)
         if is_kept(folder.name):
             if about is not None and about.run_folder:
@@ -207,10 +221,20 @@ def find(name: str) -> Kept:
 
 def forget(name: str) -> None:
     """Remove the folder of a cluster that is gone, and the run folder that a killed keeper left."""
-    about = _read(name)
-    if about is not None and about.run_folder:
-        runfolder.sweep(Path(about.run_folder).parent)
-    shutil.rmtree(state_folder() / name, ignore_errors=True)
+    lock = -1
+    try:
+        with suppress(FileNotFoundError):
+            lock = os.open(state_folder() / name / "lock", os.O_RDWR | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        about = _read(name)
+        if about is not None and about.run_folder:
+            runfolder.sweep(Path(about.run_folder).parent)
+        shutil.rmtree(state_folder() / name, ignore_errors=True)
+    except BlockingIOError:
+        return  # somebody has raised another of this name meanwhile
+    finally:
+        if lock >= 0:
+            os.close(lock)
 
 
 def end(name: str) -> bool:
