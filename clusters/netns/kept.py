@@ -103,7 +103,11 @@ class Kept:
 def state_folder() -> Path:
     """Where the folders of kept clusters are."""
     given = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(given) if given.startswith("/") else Path.home() / ".local" / "state"
+    try:
+        base = Path(given) if given.startswith("/") else Path.home() / ".local" / "state"
+    except RuntimeError as error:
+        raise ClusterError("this user has no home folder to keep a cluster's state in; set XDG_STATE_HOME "
+                           "to a folder you may write to") from error
     return base / "service-conformance" / "clusters"
 
 

@@ -317,3 +317,14 @@ def test_a_state_folder_that_cannot_be_written_is_a_sentence(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(ClusterError, match="set XDG_STATE_HOME to a folder you may write to"):
         kept.claim("x")
+
+
+def test_a_user_without_a_home_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", "not/absolute")
+        patch.setattr(kept.Path, "home", homeless)
+        with pytest.raises(ClusterError, match="has no home folder"):
+            kept.find("x")
