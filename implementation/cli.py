@@ -1,4 +1,4 @@
-"""The command: ``python -m implementation.cli --kubeconfig FILE …``; see README for the flags."""
+"""The command: ``python -m implementation.cli --kubeconfig FILE …``, or ``… show [SERVICE]``; see README."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 from implementation import configfile, flags, modes, proxy
 from implementation.dataplane import DataplaneError
+from implementation.dataplane.nftables import show
 from implementation.kubeconfig import KubeconfigError
 from implementation.settings import Settings, SettingsError
 
@@ -26,8 +27,11 @@ def main(args: list[str] | None = None) -> int:
     # Where the parent ignores SIGCHLD the kernel throws our children's exit status away, and every failure of
     # iptables-restore would look like a success.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    words = sys.argv[1:] if args is None else args
+    if words[:1] == ["show"]:
+        return show.main(words[1:])
     try:
-        given = flags.parse(sys.argv[1:] if args is None else args)
+        given = flags.parse(words)
         if given.config:
             return run(configfile.load(given.config, given.settings, named=given.named))
         return run(given.settings)

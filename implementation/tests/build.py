@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 
 from implementation.dataplane.iptables.options import Detect, LocalTraffic, Options
+from implementation.dataplane.nftables.options import Options as RowOptions
 from implementation.objects import EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort
 from implementation.state.desired import Desired, ThisNode
 from implementation.state.serve import serve
 
 NODE = ThisNode("here", ("192.168.2.114",))
+ROWS = RowOptions(pods=((4, "10.42.0.0/16"), (6, "fd42::/48")))
 OPTIONS = Options(local_traffic=((4, LocalTraffic(Detect.SOURCE, "10.42.0.0/16")),))
 
 

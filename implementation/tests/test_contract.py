@@ -1,7 +1,8 @@
 """One contract for every data plane: the fake and the kernel are asked the same questions.
 
-What the kernel serves is read back from iptables-save by following the chains, so it is what packets would
-meet.
+What the kernel serves is read back with the system's own tools, from iptables-save by following the
+chains and
+from nft by following the rows, so it is what packets would meet.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from implementation.dataplane import Dataplane
 from implementation.dataplane.fake import Fake
 from implementation.dataplane.iptables import Iptables, restore
 from implementation.dataplane.iptables.names import Style
+from implementation.dataplane.nftables import Nftables
 from implementation.objects import SliceEndpoint
 from implementation.state.desired import Desired
-from implementation.tests.build import OPTIONS, desired, endpoints_of, service
+from implementation.tests.build import OPTIONS, ROWS, desired, endpoints_of, service
 from implementation.tests.lab import inside, sh
+from implementation.tests.nftables import listing
 
 POD0, POD1 = SliceEndpoint("10.42.0.2", node="here"), SliceEndpoint("10.42.1.3", node="there")
 
@@ -112,6 +115,11 @@ def in_kernel(style: str) -> Any:
     return lived(Iptables(msgspec.structs.replace(OPTIONS, style=Style(style))), kernel_dump)
 
 
+def in_rows() -> Any:
+    sh("ip link set lo up")
+    return lived(Nftables(ROWS), listing.dump)
+
+
 def in_memory() -> Any:
     fake = Fake()
     return lived(fake, fake.dump)
@@ -153,10 +161,13 @@ EXPECTED = [
         "fake",
         pytest.param("current", marks=pytest.mark.kernel),
         pytest.param("1.18", marks=pytest.mark.kernel),
+        pytest.param("rows", marks=pytest.mark.kernel),
     ]
 )
 def life(request: pytest.FixtureRequest) -> Any:
-    """The life of a data plane: in memory, or in the kernel with chains of one style."""
+    """The life of a data plane: in memory, or in the kernel with rows or with chains of one style."""
+    if request.param == "rows":
+        return inside(in_rows)
     return in_memory() if request.param == "fake" else inside(in_kernel, request.param)
 
 

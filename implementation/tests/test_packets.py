@@ -5,16 +5,20 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
+from implementation.dataplane import Dataplane
 from implementation.dataplane.iptables import Iptables
 from implementation.dataplane.iptables.names import Style
+from implementation.dataplane.nftables import Nftables
 from implementation.node import addresses, conntrack, sysctls
-from implementation.objects import SliceEndpoint
-from implementation.tests.build import NODE, OPTIONS, desired, endpoints_of, service
+from implementation.objects import EndpointSlice, Service, SliceEndpoint
+from implementation.state.desired import Desired
+from implementation.tests.build import NODE, OPTIONS, ROWS, desired, endpoints_of, service
 from implementation.tests.lab import NODE_IP, OUTSIDE_IP, Node, ask, ask_udp, echo, inside, netns, sh
 
 pytestmark = pytest.mark.kernel
@@ -29,17 +33,29 @@ def who(request: pytest.FixtureRequest) -> bool:
     return bool(request.param == "nobody")
 
 
-def prepared() -> Iptables:
+@pytest.fixture(params=["iptables", "nftables"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """The mode of the data plane."""
+    return str(request.param)
+
+
+def prepared(mode: str = "iptables") -> Dataplane:
     Node(2)
     for number in (0, 1):
         echo(f"pod{number}", 8080, f"pod{number}")
-    return Iptables(OPTIONS)
+    return Nftables(ROWS) if mode == "nftables" else Iptables(OPTIONS)
 
 
-def cluster_ip() -> Any:
-    dataplane = prepared()
+def wanted(mode: str, *pairs: tuple[Service, Sequence[EndpointSlice]]) -> Desired:
+    """What is desired with the mode's default of where node ports are served."""
+    addresses = NODE.addresses if mode == "nftables" else None
+    return msgspec.structs.replace(desired(*pairs), node_port_addresses=addresses)
+
+
+def cluster_ip(mode: str) -> Any:
+    dataplane = prepared(mode)
     web = service(node_port=30080)
-    dataplane.apply(desired((web, [endpoints_of(web, POD0, POD1)])))
+    dataplane.apply(wanted(mode, (web, [endpoints_of(web, POD0, POD1)])))
     sysctls.ensure(sysctls.ROUTE_LOCALNET, "1", "")
     return {
         "pod": Counter(ask("pod0", VIP, 80) for _ in range(60)),
@@ -51,20 +67,21 @@ def cluster_ip() -> Any:
     }
 
 
-def test_cluster_ip_and_node_port_are_served_and_masqueraded_where_needed(who: bool) -> None:
-    seen = inside(cluster_ip, as_nobody=who)
+def test_cluster_ip_and_node_port_are_served_and_masqueraded_where_needed(mode: str, who: bool) -> None:
+    seen = inside(cluster_ip, mode, as_nobody=who)
 
     assert {"pod0 10.42.0.1", "pod1 10.42.0.2"} == set(seen["pod"])  # a pod reaching itself is masqueraded
     assert min(seen["pod"].values()) > 10
-    assert (seen["node"], seen["localhost"], seen["own"]) == ("pod", "pod", "pod")
+    assert (seen["node"], seen["own"]) == ("pod", "pod")
+    assert seen["localhost"] == ("pod" if mode == "iptables" else "ref")  # as upstream: not in mode nftables
     assert seen["outside"].split()[1] == "10.42.0.1"  # policy Cluster masquerades
-    assert seen["udp is another matter"] == "timeout"
+    assert seen["udp is another matter"] == ("timeout" if mode == "iptables" else "refused")
 
 
-def refusals() -> Any:
-    dataplane = prepared()
+def refusals(mode: str) -> Any:
+    dataplane = prepared(mode)
     web, dns = service(node_port=30080), service("dns", "10.43.0.6", protocol="UDP")
-    dataplane.apply(desired((web, []), (dns, [])))
+    dataplane.apply(wanted(mode, (web, []), (dns, [])))
     found, worst = Counter(), 0.0
     for place, host, port in (("pod0", VIP, 80), ("", VIP, 80), ("outside", NODE_IP, 30080)) * 20:
         start = time.perf_counter()
@@ -73,34 +90,34 @@ def refusals() -> Any:
     return {"tcp": found, "udp": ask_udp("pod0", "10.43.0.6", 80), "worst": worst}
 
 
-def test_without_endpoints_connections_are_refused_at_once(who: bool) -> None:
-    seen = inside(refusals, as_nobody=who)
+def test_without_endpoints_connections_are_refused_at_once(mode: str, who: bool) -> None:
+    seen = inside(refusals, mode, as_nobody=who)
 
     assert (seen["tcp"], seen["udp"]) == ({"refused": 60}, "refused")
     assert seen["worst"] < 0.5
 
 
-def affinity() -> Any:
-    dataplane = prepared()
+def affinity(mode: str) -> Any:
+    dataplane = prepared(mode)
     web = service(affinity_seconds=100)
-    dataplane.apply(desired((web, [endpoints_of(web, POD0, POD1)])))
+    dataplane.apply(wanted(mode, (web, [endpoints_of(web, POD0, POD1)])))
     return [
         sorted({ask(place, VIP, 80).split()[0] for _ in range(20)}) for place in ("outside", "pod0", "pod1")
     ]
 
 
-def test_a_client_stays_with_its_endpoint(who: bool) -> None:
-    assert [len(seen) for seen in inside(affinity, as_nobody=who)] == [1, 1, 1]
+def test_a_client_stays_with_its_endpoint(mode: str, who: bool) -> None:
+    assert [len(seen) for seen in inside(affinity, mode, as_nobody=who)] == [1, 1, 1]
 
 
-def local_policy() -> Any:
-    dataplane = prepared()
+def local_policy(mode: str) -> Any:
+    dataplane = prepared(mode)
     here, away = (
         service(node_port=30080, external_local=True),
         service("away", "10.43.0.6", node_port=30081, external_local=True),
     )
     dataplane.apply(
-        desired((here, [endpoints_of(here, POD1, ELSEWHERE)]), (away, [endpoints_of(away, ELSEWHERE)]))
+        wanted(mode, (here, [endpoints_of(here, POD1, ELSEWHERE)]), (away, [endpoints_of(away, ELSEWHERE)]))
     )
     return {
         "seen": {ask("outside", NODE_IP, 30080) for _ in range(10)}.pop(),
@@ -108,15 +125,15 @@ def local_policy() -> Any:
     }
 
 
-def test_policy_local_keeps_the_client_address_and_drops_without_local_endpoint(who: bool) -> None:
-    assert {"seen": f"pod1 {OUTSIDE_IP}", "dropped": "timeout"} == inside(local_policy, as_nobody=who)
+def test_policy_local_keeps_the_client_address_and_drops_without_local_endpoint(mode: str, who: bool) -> None:
+    assert {"seen": f"pod1 {OUTSIDE_IP}", "dropped": "timeout"} == inside(local_policy, mode, as_nobody=who)
 
 
-def load_balancer() -> Any:
-    dataplane = prepared()
+def load_balancer(mode: str) -> Any:
+    dataplane = prepared(mode)
     web = service(node_port=30080, virtual_ips=("192.168.2.200",), source_ranges=("192.168.2.0/24",))
     shut = service("shut", "10.43.0.6", virtual_ips=("192.168.2.201",), source_ranges=("172.16.0.0/12",))
-    dataplane.apply(desired(*((s, [endpoints_of(s, POD0)]) for s in (web, shut))))
+    dataplane.apply(wanted(mode, *((s, [endpoints_of(s, POD0)]) for s in (web, shut))))
     sh(f"ip -n outside route add 192.168.2.200/31 via {NODE_IP}")
     return [
         ask("outside", "192.168.2.200", 80),
@@ -125,8 +142,8 @@ def load_balancer() -> Any:
     ]
 
 
-def test_a_load_balancers_address_is_open_to_its_source_ranges_only() -> None:
-    assert inside(load_balancer) == ["pod0 10.42.0.1", "timeout", "timeout"]
+def test_a_load_balancers_address_is_open_to_its_source_ranges_only(mode: str) -> None:
+    assert inside(load_balancer, mode) == ["pod0 10.42.0.1", "timeout", "timeout"]
 
 
 def change() -> Any:
@@ -211,8 +228,8 @@ def test_a_foreign_flush_is_noticed_and_repaired() -> None:
     assert seen["served"] == "pod0 10.42.0.3"
 
 
-def stale_flows() -> Any:
-    dataplane = prepared()
+def stale_flows(mode: str) -> Any:
+    dataplane = prepared(mode)
     dns, other = (
         service("dns", protocol="UDP", node_port=30053),
         service("other", "10.43.0.6", protocol="UDP"),
@@ -220,9 +237,9 @@ def stale_flows() -> Any:
     reconciler = conntrack.Reconciler()
 
     def put(*endpoints: SliceEndpoint) -> int:
-        wanted = desired((dns, [endpoints_of(dns, *endpoints)]), (other, [endpoints_of(other, POD0)]))
-        dataplane.apply(wanted)
-        return reconciler.reconcile(wanted, frozenset(addresses.local()))
+        goal = wanted(mode, (dns, [endpoints_of(dns, *endpoints)]), (other, [endpoints_of(other, POD0)]))
+        dataplane.apply(goal)
+        return reconciler.reconcile(goal, frozenset(addresses.local()))
 
     with netns("outside"):
         made = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(3)]
@@ -250,8 +267,8 @@ def stale_flows() -> Any:
     }
 
 
-def test_udp_flows_follow_their_service_and_others_stay(who: bool) -> None:
-    seen = inside(stale_flows, as_nobody=who)
+def test_udp_flows_follow_their_service_and_others_stay(mode: str, who: bool) -> None:
+    seen = inside(stale_flows, mode, as_nobody=who)
 
     assert seen["seen"] == [
         ["refused", "refused", "pod0"],

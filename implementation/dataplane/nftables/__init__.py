@@ -9,7 +9,9 @@ for one family,
 
 from __future__ import annotations
 
+import itertools
 import logging
+import operator
 from collections.abc import Iterable, Mapping
 
 from implementation.dataplane import Applied, DataplaneError
@@ -39,12 +41,8 @@ class Nftables:
 
     def apply(self, desired: Desired) -> Applied:
         """See :meth:`implementation.dataplane.Dataplane.apply`."""
-        services, seen = desired.services, self._seen
-        changed = [key for key, served in services.items() if seen.get(key) is not served]
-        changed = [key for key in changed if seen.get(key) != services[key]]
-        changed += (
-            [key for key in seen if key not in services] if len(seen) + len(changed) > len(services) else []
-        )
+        services = desired.services
+        changed = self._changed(services)
         self._open_families(services[key] for key in changed if key in services)
         if not all(family.known for family in self._families.values()):
             self._notices.touched(TABLE)  # what happened up to here is about to be read
@@ -80,14 +78,24 @@ class Nftables:
         ):
             self._families[6] = TableOf(self._kernel, Family(6), self._options)
 
+    def _changed(self, services: Mapping[ServiceKey, ServedService]) -> list[ServiceKey]:
+        """The Services that differ from what is in force. Nearly always few of very many do, so those that
+        are the same objects in the same order are passed over without a line of Python for each."""
+        seen = self._seen
+        if len(seen) == len(services) and all(map(operator.is_, services, seen)):
+            other = map(operator.is_not, services.values(), seen.values())
+            return [key for key in itertools.compress(services, other) if seen[key] != services[key]]
+        changed = [key for key, served in services.items() if seen.get(key) != served]
+        return changed + [key for key in seen if key not in services]
+
     def _remember(self, services: Mapping[ServiceKey, ServedService], changed: Iterable[ServiceKey]) -> None:
         """Note what is in force; a Service the kernel refused is tried again with the next apply."""
-        refused = {key: said for family in self._families.values() for key, said in family.refused.items()}
         for key in changed:
             if key in services:
                 self._seen[key] = services[key]
-            else:
+        if len(self._seen) != len(services) or not all(map(operator.is_, services, self._seen)):
+            self._seen = dict(services)  # in their order, see above
+        for family in self._families.values():
+            for key, said in family.refused.items():
                 self._seen.pop(key, None)
-        for key, said in refused.items():
-            self._seen.pop(key, None)
-            log.error("%s", said)
+                log.error("%s", said)

@@ -10,6 +10,7 @@ from implementation.dataplane.nftables.layout import TABLE, sets
 from implementation.dataplane.nftables.names import DROP, REJECT
 from implementation.dataplane.nftables.netlink import Kind, Message
 from implementation.dataplane.nftables.shapes import Chain, Family, SetOf
+from implementation.dataplane.nftables.tables import LEAD, NAMED
 
 
 def fresh_table(family: Family, stamp: str) -> list[bytes]:
@@ -70,16 +71,29 @@ def rule_messages(family: Family, chain: Chain) -> list[bytes]:
 
 def step(family: Family, name: str, do: Do, rows: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
     """One step's rows as messages."""
-    key, value = len(rows[0][0]), len(rows[0][1])
     found: list[bytes] = []
     if do is not Do.ADD:
-        head, _ = nl.element_frame(key, 0)
-        found += nl.lists(Message.DELSETELEM, family.af, TABLE, name, [head + k for k, _ in rows])
+        head, _ = nl.element_frame(len(rows[0][0]), 0)
+        found += nl.lists(Message.DELSETELEM, family.af, TABLE, name, [head + key for key, _ in rows])
     if do is not Do.DELETE:
-        head, middle = nl.element_frame(key, value)
-        found += nl.lists(
-            Message.NEWSETELEM, family.af, TABLE, name, [head + k + middle + v for k, v in rows]
-        )
+        encoded = named_elements(rows) if name in NAMED else plain_elements(rows)
+        found += nl.lists(Message.NEWSETELEM, family.af, TABLE, name, encoded)
+    return found
+
+
+def plain_elements(rows: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    """Elements whose keys and values are all of one length; the quick way for most rows."""
+    head, middle = nl.element_frame(len(rows[0][0]), len(rows[0][1]))
+    return [head + key + middle + value for key, value in rows]
+
+
+def named_elements(rows: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    """Elements that carry the Service's name, behind the two words of the value, as a comment."""
+    found = []
+    for key, value in rows:
+        comment = nl.attribute(6, nl.comment(value[LEAD:].decode()))
+        head, middle = nl.element_frame(len(key), LEAD, len(comment))
+        found.append(head + key + middle + value[:LEAD] + comment)
     return found
 
 

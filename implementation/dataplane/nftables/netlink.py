@@ -9,6 +9,7 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
+from typing import NamedTuple
 
 Attribute = bytes
 
@@ -167,11 +168,12 @@ def hook(where: int, priority: int, sort: str) -> Attribute:
     return nest(4, number(1, where), number(2, priority)) + number(5, Verdict.ACCEPT) + text(7, sort)
 
 
-def element_frame(key: int, data: int) -> tuple[bytes, bytes]:
-    """What stands before key and data of an element with these lengths; data 0 for sets and deletions."""
+def element_frame(key: int, data: int, extra: int = 0) -> tuple[bytes, bytes]:
+    """What stands before key and data of an element with these lengths; data 0 for sets and deletions,
+    ``extra`` bytes of attributes follow."""
     value = _header.pack(data + 8, 2 | NESTED) + _header.pack(data + 4, 1) if data else b""
     inside = 8 + key + len(value) + data
-    head = _header.pack(inside + 4, 1 | NESTED) + _header.pack(key + 8, 1 | NESTED)
+    head = _header.pack(inside + extra + 4, 1 | NESTED) + _header.pack(key + 8, 1 | NESTED)
     return head + _header.pack(key + 4, 1), value
 
 
@@ -181,10 +183,10 @@ def verdict_element(key: bytes, code: Verdict, chain: str) -> Attribute:
 
 
 def lists(kind: Message, family: int, table: str, name: str, elements: Sequence[bytes]) -> list[bytes]:
-    """The messages that carry these encoded elements, all of one length, of a set."""
+    """The messages that carry these encoded elements of a set."""
     if not elements:
         return []
-    step = max(1, LIST_BYTES // len(elements[0]))
+    step = max(1, LIST_BYTES // max(map(len, elements)))
     flags = CREATE if kind is Message.NEWSETELEM else 0
     return [
         message(kind, family, text(2, name), nest(3, *elements[at : at + step]), table=table, flags=flags)
@@ -250,14 +252,26 @@ def said(userdata: bytes, kind: int = 0) -> str:
     return ""
 
 
-def elements(body: bytes) -> Iterator[tuple[bytes, bytes, str, int]]:
-    """Key, value, chain of a verdict ("drop" for that verdict), and milliseconds left, of each element."""
+class Element(NamedTuple):
+    """One element of a set: ``chain`` is that of a verdict ("drop" for that verdict), ``left``
+    milliseconds."""
+
+    key: bytes
+    value: bytes
+    chain: str
+    left: int
+    comment: str
+
+
+def elements(body: bytes) -> Iterator[Element]:
+    """Each element in the answer to a dump of a set."""
     for _, one in attributes(fields(body).get(3, b"")):
         found = fields(one)
         key = fields(found.get(1, b"")).get(1, b"")
         data = fields(found[2]) if 2 in found else {}
         left = int.from_bytes(found[5], "big") if 5 in found else 0
-        yield key, data.get(1, b""), _chain(data[2]) if 2 in data else "", left
+        chain = _chain(data[2]) if 2 in data else ""
+        yield Element(key, data.get(1, b""), chain, left, said(found.get(6, b"")))
 
 
 def _chain(nested: bytes) -> str:

@@ -11,7 +11,7 @@ from implementation.dataplane.nftables import netlink as nl
 from implementation.dataplane.nftables.kernel import Interrupted, Kernel, Refused
 from implementation.dataplane.nftables.layout import ROWS_OF_SERVICES, TABLE
 from implementation.dataplane.nftables.names import VERDICTS
-from implementation.dataplane.nftables.netlink import Message
+from implementation.dataplane.nftables.netlink import Element, Message
 from implementation.dataplane.nftables.shapes import Chain, Family
 from implementation.dataplane.nftables.tables import Rows
 
@@ -66,16 +66,16 @@ def _read(kernel: Kernel, family: Family) -> Found | None:
         if nl.string(found[1]) == TABLE:
             chains.setdefault(nl.string(found[2]), []).append(nl.said(found.get(7, b"")))
     rows = {
-        (name, key): value for name in ROWS_OF_SERVICES for key, value, _, _ in elements(kernel, family, name)
+        (name, one.key): one.value + one.comment.encode()
+        for name in ROWS_OF_SERVICES
+        for one in elements(kernel, family, name)
     }
-    variants = {
-        chain: nl.unword(key) for name in VERDICTS for key, _, chain, _ in elements(kernel, family, name)
-    }
+    variants = {one.chain: nl.unword(one.key) for name in VERDICTS for one in elements(kernel, family, name)}
     return Found(told, chains, rows, variants)
 
 
-def elements(kernel: Kernel, family: Family, name: str) -> list[tuple[bytes, bytes, str, int]]:
-    """Key, value, chain and milliseconds left of each element of one set. Raises DataplaneError."""
+def elements(kernel: Kernel, family: Family, name: str) -> list[Element]:
+    """The elements of one set. Raises DataplaneError."""
     dumped = kernel.dump(Message.GETSETELEM, family.af, nl.text(2, name), table=TABLE)
     return [one for body in dumped for one in nl.elements(body)]
 

@@ -32,6 +32,9 @@ from implementation.state.desired import Endpoint, ServedPort, ServedService, Wa
 Row = tuple[str, bytes]
 Rows = dict[Row, bytes]
 SHARED = frozenset(("hairpin", "cluster_ips", "nodeport_ips"))  # a row may serve several Services
+# rows that tell their Service's name
+NAMED = frozenset(("svc", "nodeports", "noep", "noep_nodeports", "ranged"))
+LEAD = 8  # bytes of their value; behind it stands the name
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 _port = struct.Struct(">H2x").pack
 _PAD = bytes(4)
@@ -153,6 +156,8 @@ class _Port:
     ) -> None:
         self.port, self.packer, self.numbers, self.before, self.own = port, packer, numbers, before, own
         self.size = packer.family.size
+        name = f"{port.namespace}/{port.name}" + (f":{port.port_name}" if port.port_name else "")
+        self.label = name[:120].encode()  # nft takes comments of at most 127 characters
         self.affinity: dict[bool, bytes] = {}  # by pool: the number of this port
         self.pools = {
             local: [packer.endpoint(e) for e in pool]
@@ -169,10 +174,10 @@ class _Port:
             way = self.port.internal if frontend.inside else self.port.external
             target, used = self.target(frontend, way)
             if target is not None:
-                rows[self.named("svc", "nodeports", frontend)] = self.numbers.variant(target)
+                rows[self.named("svc", "nodeports", frontend)] = self.numbers.variant(target) + self.label
             if way in (Way.REJECT, Way.DROP):
                 fate = Fixed(REJECT if way is Way.REJECT else DROP)
-                rows[self.named("noep", "noep_nodeports", frontend)] = self.numbers.variant(fate)
+                rows[self.named("noep", "noep_nodeports", frontend)] = self.numbers.variant(fate) + self.label
             for local in used:
                 rows.update(self.pool_rows(frontend, frontends, local))
             if frontend.ranged:
@@ -253,4 +258,4 @@ class _Port:
         for address, length in sorted(networks):
             yield ("allowed", frontend.key + address + word(length)), b""
         lengths = tuple(sorted({length for _, length in networks}, reverse=True))
-        yield ("ranged", frontend.key), self.numbers.variant(Sources(lengths))
+        yield ("ranged", frontend.key), self.numbers.variant(Sources(lengths)) + self.label
