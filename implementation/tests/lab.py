@@ -60,12 +60,13 @@ def _dropping_rights() -> list[str]:
     """The command prefix that makes root an ordinary user.
 
     Where nobody else may read the interpreter or this checkout (a home folder), it stays user 0 but without
-    any capability, present or to come: the kernel asks for those, never for the number.
+    any capability, present or to come: the kernel asks for those, not for the number. Only CAP_SETFCAP is
+    left, without which it maps user 0 into no namespace.
     """
     needed = (ROOT / "implementation", Path(sys.executable).resolve())
     if all(folder.stat().st_mode & 0o001 for path in needed for folder in path.parents):
         return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"]
+    return ["setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all", "--ambient-caps=-all"]
 
 
 def sh(command: str) -> str:
