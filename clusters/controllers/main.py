@@ -8,6 +8,7 @@ import signal
 from collections.abc import Sequence
 
 from clusters.client import Client
+from clusters.controllers.forwarding import ServiceLB
 from clusters.controllers.placement import Garbage, Nodes, Scheduler
 from clusters.controllers.runtime import say
 from clusters.controllers.services import Services
@@ -16,10 +17,13 @@ from clusters.controllers.world import World
 from clusters.credentials import KubeconfigError
 
 
-async def run(client: Client, *, seed: bool = False, node_grace: float = 40.0) -> None:
+async def run(
+    client: Client, *, seed: bool = False, node_grace: float = 40.0, servicelb: bool = False,
+) -> None:
     """Run all controllers on ``client`` until cancelled; ``seed`` gives the post's pods their places.
 
-    ``node_grace``: seconds without a heartbeat after which a node counts as lost.
+    ``node_grace``: seconds without a heartbeat after which a node counts as lost; ``servicelb``: forward
+    LoadBalancer Services as k3s does.
     """
     world = World(client)
     nodes = Nodes(world, grace=node_grace)
@@ -28,6 +32,8 @@ async def run(client: Client, *, seed: bool = False, node_grace: float = 40.0) -
         workloads.deployments, workloads.replicasets, services.worker, Scheduler(world, seed=seed).worker,
         nodes.worker, Garbage(world).worker,
     ]
+    if servicelb:
+        workers.append(ServiceLB(world).worker)
     try:
         async with asyncio.TaskGroup() as group:
             for plural in world.caches:
@@ -38,12 +44,13 @@ async def run(client: Client, *, seed: bool = False, node_grace: float = 40.0) -
             await worker.close()
 
 
-async def _until_signal(kubeconfig: str, *, seed: bool, node_grace: float) -> None:
+async def _until_signal(options: argparse.Namespace) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with Client.from_kubeconfig(kubeconfig) as client:
-        running = asyncio.create_task(run(client, seed=seed, node_grace=node_grace))
+    async with Client.from_kubeconfig(options.kubeconfig) as client:
+        running = asyncio.create_task(run(
+            client, seed=options.seed, node_grace=options.node_grace, servicelb=options.servicelb))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -60,9 +67,10 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--seed", action="store_true", help="place the seed post's pods as the post shows")
     parser.add_argument("--node-grace", type=float, default=40.0, metavar="SECONDS",
                         help="how long a node may be silent before it is NotReady (default 40)")
+    parser.add_argument("--servicelb", action="store_true", help="forward LoadBalancer Services as k3s does")
     options = parser.parse_args(args)
     try:
-        asyncio.run(_until_signal(options.kubeconfig, seed=options.seed, node_grace=options.node_grace))
+        asyncio.run(_until_signal(options))
     except KubeconfigError as error:
         say(str(error))
         return 2

@@ -35,6 +35,7 @@ _STAND_INS = {
         Image("coredns/coredns", python="clusters.dns.server:main", listens=53, kubeconfig=True, args=(
             "--kubeconfig", "/run/kubeconfig", "--listen", "0.0.0.0:53", "--cluster-domain", "cluster.local",
         )),
+        Image("klipper-lb", python="clusters.netns.klipper:main"),
         Image("traefik", python="clusters.netns.standin:main", args=("traefik",), listens=80),
         Image("metrics-server", python="clusters.netns.standin:main", args=("metrics-server",), listens=443),
         Image("local-path-provisioner", python="clusters.netns.standin:main",

@@ -139,7 +139,8 @@ class Machine:
         return {
             "run": self.folder.run, "run_folder": str(self.folder.path), "nodes": options.nodes,
             "seed": options.seed, "apiserver": options.apiserver, "preload": list(preload), "asked": asked,
-            "node_grace": options.node_grace, "ready_fd": says, "keep": _program_folders(),
+            "node_grace": options.node_grace, "servicelb": options.servicelb,
+            "ready_fd": says, "keep": _program_folders(),
             "listener_fd": listener.fileno(), "listener_port": listener.getsockname()[1],
             "fds": [says, listener.fileno()], "pythonpath": os.pathsep.join(_import_folders()),
         }

@@ -26,7 +26,8 @@ _FIRST = (
     "clusters.apiserver.http", "clusters.apiserver.serve",
 )
 _LATER = ("clusters.client", "clusters.controllers.main", "clusters.dns.server", "clusters.netns.nextcloud",
-          "clusters.netns.images", "clusters.netns.standin", "clusters.netns.tap", "runpy", "http.server")
+          "clusters.netns.images", "clusters.netns.standin", "clusters.netns.tap",
+          "clusters.netns.klipper", "runpy", "http.server")
 
 
 def main(args: list[str]) -> int:

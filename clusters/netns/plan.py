@@ -22,7 +22,7 @@ MOST_NODES = 20  # .114 upward, below the seed's load balancer pool that begins 
 API_SERVER = "clusters.apiserver.http:main"
 _FIRST_NODE = 114
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*", re.ASCII)
-_OPTIONS = "seed, dual, nodes=N, node-grace=SECONDS and apiserver=MODULE:FUNCTION"
+_OPTIONS = "seed, servicelb, dual, nodes=N, node-grace=SECONDS and apiserver=MODULE:FUNCTION"
 _FORMS = "netns://, netns://2-nodes, or with options netns://?seed&nodes=3"
 
 
@@ -47,6 +47,7 @@ class Options:
 
     nodes: int = 3
     seed: bool = False
+    servicelb: bool = False  # run an imitation of k3s's ServiceLB
     apiserver: str = API_SERVER  # module:function that is run as the API server
     node_grace: float = 40.0  # seconds without a heartbeat until a node is NotReady; 40 as in Kubernetes
 
@@ -68,7 +69,7 @@ def parse(url: str) -> Options:
             found["apiserver"] = _entry(url, value)
         elif name == "node-grace":
             found["node_grace"] = _seconds(url, value)
-        elif name not in ("seed", "dual"):
+        elif name not in ("seed", "servicelb", "dual"):
             raise ClusterError(f"{url}: unknown option {name!r}; the options are {_OPTIONS}")
         elif _flag(url, name, value):
             if name == "dual":

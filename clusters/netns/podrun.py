@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
 from clusters.client import ApiError, NotFound
-from clusters.netns import images, podspec, podstatus, topology
+from clusters.netns import hostports, images, podspec, podstatus, topology
 from clusters.netns.containerrun import ContainerRun
 from clusters.netns.hosts import Host
 from clusters.netns.plan import NodePlan
@@ -123,6 +123,8 @@ class PodRun:
         if any(container.image is None for container in self.containers):
             return
         self._take_network()
+        if self._has_host_ports:
+            await self._on_node(hostports.opened(self.pod, self.address))
         maps = await self._config_maps()
         for container in self.containers:
             container.begin(maps)
@@ -150,12 +152,21 @@ class PodRun:
         self.network = topology.plug_pod(self.kubelet.rooms.network, self.node, address)
         self.address = address
 
+    @property
+    def _has_host_ports(self) -> bool:
+        return not self.on_host and bool(hostports.wanted(self.pod))
+
+    async def _on_node(self, rules: str) -> None:
+        await hostports.write(self.host, self.kubelet.rooms.environment(), rules)
+
     async def _release(self) -> None:
         """Give back the pod's network and files."""
         network, self.network = self.network, -1
         if network >= 0:
             if not self.on_host:
-                with suppress(ClusterError):
+                with suppress(ClusterError):  # a dead host has nothing left
+                    if self._has_host_ports:
+                        await self._on_node(hostports.closed(self.pod))
                     self.host.clear(network)  # what the containers' programs left running
             os.close(network)
             if not self.on_host:

@@ -241,15 +241,15 @@ class Rooms:
         try:
             for path, item in kubesystem.objects():
                 await client.create(path, item)
-            await client.patch_status(kubesystem.TRAEFIK, kubesystem.traefik_status())
+            if not self.config["servicelb"]:  # which gives Traefik its addresses itself
+                await client.patch_status(kubesystem.TRAEFIK, kubesystem.traefik_status())
         except ApiError as error:
             print(f"kube-system of the post: {error}", flush=True)  # noqa: T201
 
     def _start_controllers(self) -> None:
         args: Sequence[str] = ("--kubeconfig", str(self.folder / "internal" / "controllers"),
                                "--node-grace", str(self.config["node_grace"]))
-        if self.config["seed"]:
-            args = (*args, "--seed")
+        args = (*args, *(f"--{name}" for name in ("seed", "servicelb") if self.config[name]))
         self.own["the controllers"] = self.hosts["control-plane"].start(Program(
             python="clusters.controllers.main:main", args=tuple(args), env=self.environment(),
             log=str(self.folder / "logs" / "controllers"),

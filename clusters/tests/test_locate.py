@@ -27,7 +27,7 @@ def test_options_of_the_embedded_cluster(url: str, nodes: int, seed: bool) -> No
     ("url", "words"),
     [
         ("netns://three", "'three' is not a size such as 3-nodes"),
-        ("netns://?sed", "unknown option 'sed'; the options are seed, dual, nodes=N, node-grace="),
+        ("netns://?sed", "unknown option 'sed'; the options are seed, servicelb, dual, nodes=N, node-grace="),
         ("netns://?node-grace=soon", "node-grace=soon; write seconds"),
         ("netns://?apiserver=main", "apiserver=main names no function; write package.module:function"),
         ("netns://?seed=maybe", "seed=maybe; write seed alone"),
