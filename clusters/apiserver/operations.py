@@ -13,11 +13,13 @@ from aiohttp import web
 
 from clusters.apiserver import faces, routes
 from clusters.apiserver.accept import accepted
+from clusters.apiserver.bodies import parse_yaml
 from clusters.apiserver.deletion import delete_options
 from clusters.apiserver.forms import faced, list_in, object_in
 from clusters.apiserver.listing import ListOptions, page, whole_number
-from clusters.apiserver.parameters import dry_run, read_json, request_selector, response, unknown_fields
-from clusters.apiserver.registry import PATCHES, Registry
+from clusters.apiserver.managers import APPLY, UPDATE
+from clusters.apiserver.parameters import dry_run, flag, read_json, request_selector, response, unknown_fields
+from clusters.apiserver.registry import APPLY_PATCH, PATCHES, Registry, Writer
 from clusters.apiserver.resources import Catalogue, Resource
 from clusters.apiserver.scale import scale_of, with_replicas
 from clusters.apiserver.shapes import parse_json
@@ -57,24 +59,39 @@ class Operations:
 
     def _create(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
         holder, value, warnings = _sent(self.store.kinds, request, target, body)
-        entry = self.registry.create(holder, target.namespace, value, dry_run(request.query))
+        entry = self.registry.create(
+            holder, target.namespace, value, dry_run(request.query), _writer(request, target)
+        )
         return self._object(request, target.resource, entry, 201, warnings)
 
     def _update(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
         holder, value, warnings = _sent(self.store.kinds, request, target, body)
         entry, created = self.registry.update(
-            holder, target.key, value, target.subresource, dry_run(request.query)
+            holder, target.key, value, target.subresource, dry_run(request.query), _writer(request, target)
         )
         return self._object(request, target.resource, entry, 201 if created else 200, warnings)
 
     def _patch(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
         if request.content_type not in PATCHES:
             raise unsupported_media(PATCHES)
-        holder = self.store.kinds.home(target.resource)
+        holder, query = self.store.kinds.home(target.resource), request.query
+        if request.content_type == APPLY_PATCH:
+            wish = faces.to_home(target.resource, holder, parse_yaml(body))
+            warnings = unknown_fields(holder, wish, query)
+            writer = _writer(request, target, APPLY)
+            entry, made = self.registry.apply(
+                holder, target.key, wish, writer, flag(query.get("force", "")), dry_run(query)
+            )
+            return self._object(request, target.resource, entry, 201 if made else 200, warnings)
         patch = faces.to_home(target.resource, holder, parse_json(body))
-        pretend = dry_run(request.query)
         entry = self.registry.patch(
-            holder, target.key, request.content_type, patch, target.subresource, pretend
+            holder,
+            target.key,
+            request.content_type,
+            patch,
+            target.subresource,
+            dry_run(query),
+            _writer(request, target),
         )
         return self._object(request, target.resource, entry)
 
@@ -95,7 +112,9 @@ class Operations:
         patch_type = request.content_type if target.verb == "patch" else ""
         value = parse_json(body) if patch_type else read_json(request, body)
         changed = with_replicas(target.resource, entry, value, patch_type)
-        entry, _ = self.registry.update(target.resource, target.key, changed, "", dry_run(request.query))
+        entry, _ = self.registry.update(
+            target.resource, target.key, changed, "", dry_run(request.query), _writer(request, target)
+        )
         return response(scale_of(entry.object))
 
     def _list(self, request: web.BaseRequest, target: routes.Target, _body: bytes) -> web.Response:
@@ -171,6 +190,15 @@ class Operations:
         if warnings:
             answer.headers.add("Warning", f'299 - "{warnings}"')
         return answer
+
+
+def _writer(request: web.BaseRequest, target: routes.Target, operation: str = UPDATE) -> Writer:
+    """Who asks: the field manager named, else (never for an apply) the client's own name."""
+    named = request.query.get("fieldManager", "")
+    manager = named
+    if not named and operation == UPDATE:
+        manager = request.headers.get("User-Agent", "").partition("/")[0] or "unknown"
+    return Writer(manager, operation, target.subresource, bool(named))
 
 
 def _sent(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from clusters.apiserver import admission
+from clusters.apiserver import admission, managers
+from clusters.apiserver.apply import applied, check_wish
 from clusters.apiserver.builtin import RESOURCES, builtin
 from clusters.apiserver.deletion import DeleteOptions, Deleter
 from clusters.apiserver.followers import Followers
@@ -43,7 +45,8 @@ MERGE, STRATEGIC, JSON_PATCH = (
     "application/strategic-merge-patch+json",
     "application/json-patch+json",
 )
-PATCHES = (JSON_PATCH, MERGE, STRATEGIC)
+APPLY_PATCH = "application/apply-patch+yaml"
+PATCHES = (JSON_PATCH, MERGE, STRATEGIC, APPLY_PATCH)
 _NAMESPACES = builtin("", "v1", "namespaces")
 _ENDPOINTS = builtin("", "v1", "endpoints")
 _ATTEMPTS = 8  # at a free generated name, as many as Kubernetes makes
@@ -52,6 +55,16 @@ _ATTEMPTS = 8  # at a free generated name, as many as Kubernetes makes
 def timestamp(seconds: float) -> str:
     """A time as objects carry it: RFC 3339, UTC, whole seconds."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who makes a request: the field manager, whether the request named it, and the kind of request."""
+
+    manager: str
+    operation: str = managers.UPDATE
+    subresource: str = ""
+    named: bool = False
 
 
 class Registry:
@@ -81,7 +94,14 @@ class Registry:
             raise not_found(resource, key[1])
         return entry
 
-    def create(self, resource: Resource, namespace: str, value: Any, dry_run: bool = False) -> Entry:
+    def create(
+        self,
+        resource: Resource,
+        namespace: str,
+        value: Any,
+        dry_run: bool = False,
+        writer: Writer | None = None,
+    ) -> Entry:
         """Makes an object from decoded JSON. Refused: 400, 403, 404, 409, 422."""
         obj, _ = shaped(resource, value)
         metadata = obj["metadata"]
@@ -108,7 +128,20 @@ class Registry:
             raise
         if deal:
             deal.commit()
+        if writer is not None and writer.named:
+            mine = self._manager(resource, writer)
+            managers.write(obj, managers.after_creation(resource, obj, value, mine))
         return self._write(resource, key, obj, dry_run)
+
+    def _manager(self, resource: Resource, writer: Writer) -> managers.Entry:
+        return managers.Entry(
+            writer.manager,
+            writer.operation,
+            resource.api_version,
+            timestamp(self._now()),
+            frozenset(),
+            writer.subresource,
+        )
 
     def _settle_namespace(self, resource: Resource, namespace: str, metadata: Object) -> None:
         if not resource.namespaced:
@@ -154,7 +187,13 @@ class Registry:
             raise invalid_object(resource, name, wrong)
 
     def update(
-        self, resource: Resource, key: Key, value: Any, subresource: str = "", dry_run: bool = False
+        self,
+        resource: Resource,
+        key: Key,
+        value: Any,
+        subresource: str = "",
+        dry_run: bool = False,
+        writer: Writer | None = None,
     ) -> tuple[Entry, bool]:
         """Replaces an object, or its status; gives it and whether it was created. Refused: 400, 404, 409,
         422.
@@ -171,10 +210,10 @@ class Registry:
         if entry is None:
             if resource.create_on_update and not subresource and not metadata.get("uid"):
                 metadata.pop("resourceVersion", None)
-                return self.create(resource, key[0], value | {"metadata": metadata}, dry_run), True
+                return self.create(resource, key[0], value | {"metadata": metadata}, dry_run, writer), True
             raise not_found(resource, key[1])
         self._check_identity(resource, key, metadata, entry)
-        return self._replace(resource, key, new, entry, subresource, dry_run), False
+        return self._replace(resource, key, new, entry, subresource, dry_run, writer), False
 
     def _check_identity(self, resource: Resource, key: Key, metadata: Object, entry: Entry) -> None:
         uid, version = metadata.get("uid", ""), metadata.get("resourceVersion", "")
@@ -197,9 +236,16 @@ class Registry:
             )
 
     def _replace(
-        self, resource: Resource, key: Key, new: Object, entry: Entry, subresource: str, dry_run: bool
+        self,
+        resource: Resource,
+        key: Key,
+        new: Object,
+        entry: Entry,
+        subresource: str,
+        dry_run: bool,
+        writer: Writer | None,
     ) -> Entry:
-        old = entry.object
+        old, wished = entry.object, new["metadata"].get("managedFields")
         deal = None
         if subresource == "status":
             new = admission.prepare_status_update(resource, new, old)
@@ -216,6 +262,11 @@ class Registry:
             raise invalid_object(resource, key[1], wrong)
         if deal:
             deal.commit()
+        if writer is not None and writer.operation == managers.APPLY:
+            new["metadata"]["managedFields"] = wished
+        elif "managedFields" in old["metadata"]:
+            mine = self._manager(resource, writer or Writer("unknown", subresource=subresource))
+            managers.write(new, managers.after_update(resource, new, old, mine))
         new["metadata"]["resourceVersion"] = str(entry.version)
         if _fields(new) == _fields(old):
             return entry  # as Kubernetes: a change that changes nothing is no event
@@ -231,6 +282,7 @@ class Registry:
         patch: Any,
         subresource: str = "",
         dry_run: bool = False,
+        writer: Writer | None = None,
     ) -> Entry:
         """Changes an object by a difference of one of ``PATCHES``. Refused: 400, 404, 409, 415, 422."""
         if kind == STRATEGIC and resource.custom:
@@ -245,7 +297,29 @@ class Registry:
             changed = json_patch(current, patch)
         else:
             raise unsupported_media(PATCHES)
-        return self.update(resource, key, changed, subresource, dry_run)[0]
+        return self.update(resource, key, changed, subresource, dry_run, writer)[0]
+
+    def apply(
+        self, resource: Resource, key: Key, wish: Any, writer: Writer, force: bool, dry_run: bool = False
+    ) -> tuple[Entry, bool]:
+        """Merges a manager's wish into an object, or makes it; gives it and whether it was made. Refused:
+        400, 404, 409 where another manager owns what would change, 422.
+        """
+        wish = shaped(resource, check_wish(wish, writer.manager))[0]
+        if wish["metadata"].get("name", key[1]) != key[1]:
+            raise bad_request(
+                f"the name of the object ({wish['metadata']['name']}) does not match the name on the URL "
+                f"({key[1]})"
+            )
+        entry = self.store.get(resource, key)
+        if entry is None:
+            if writer.subresource or wish["metadata"].get("uid"):
+                raise not_found(resource, key[1])
+            wish["metadata"]["name"] = key[1]
+            return self.create(resource, key[0], wish, dry_run, writer), True
+        live, mine = thaw(resource, entry), self._manager(resource, writer)
+        changed = applied(resource, live, wish, mine, force=force)
+        return self.update(resource, key, changed, writer.subresource, dry_run, writer)
 
     def delete(self, resource: Resource, key: Key, options: DeleteOptions) -> tuple[Entry, bool]:
         """Deletes an object, or begins to; gives it as it was last and whether it is gone. Refused: 403,
