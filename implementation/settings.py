@@ -23,7 +23,7 @@ class SettingsError(ValueError):
 class Settings(msgspec.Struct, frozen=True):
     """Everything the proxy can be told. Times in seconds, empty bind addresses are not served."""
 
-    mode: str = "iptables"
+    mode: str = "nftables"
     kubeconfig: str = ""
     node_name: str = ""
     cluster_cidrs: tuple[str, ...] = ()

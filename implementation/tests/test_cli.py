@@ -83,7 +83,7 @@ def test_node_networks_are_taken_from_the_node_when_asked() -> None:
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["--proxy-mode=ipvs"], "--proxy-mode: 'ipvs' is not a mode of this proxy yet: use iptables"),
+        (["--proxy-mode=ipvs"], "--proxy-mode: 'ipvs' is not a mode of this proxy yet: use nftables"),
         (["--chain-style=1.19"], "--chain-style: '1.19' is not one of current, 1.18"),
         (["--iptables-sync-period=fast"], "'fast' is not a duration such as 30s, 1m30s or 500ms"),
         (["--cluster-cidr=10.42.0.0"], "network '10.42.0.0' is not a network such as 10.0.0.0/8"),

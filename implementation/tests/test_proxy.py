@@ -26,7 +26,8 @@ PORTS = ["--healthz-bind-address=127.0.0.1:10256", "--metrics-bind-address=127.0
 class Rig:
     """A proxy process and the API server it reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: str = "iptables") -> None:
+        self.mode = mode
         self.api = Api()
         self.api.put("services", service_json())
         self.api.put("endpointslices", slice_json("web", "10.42.0.1"))
@@ -42,6 +43,7 @@ class Rig:
             "--kubeconfig=/run/kubeconfig",
             "--hostname-override=here",
             "--cluster-cidr=10.42.0.0/16",
+            f"--proxy-mode={self.mode}",
             *PORTS,
             *args,
         ]
@@ -200,6 +202,43 @@ def test_a_killed_proxy_serves_on_and_its_successor_removes_what_is_gone() -> No
     seen = inside(restart)
 
     assert [seen["before"], seen["stale"], seen["new"]] == [True, False, True]
+
+
+async def _flushed() -> Any:
+    rig = Rig("nftables")
+    await rig.start()
+    await rig.until(well)
+    before, waits = rows(), []
+    for table in ("ruleset", "table ip kp", "map ip kp svc", "chain ip kp nat-prerouting"):
+        sh(f"nft flush {table}")
+        waits.append(await rig.until(lambda: rows() == before))
+    rig.api.put("endpointslices", slice_json("web", "10.42.0.2"))
+    await rig.until(lambda: "10.42.0.2 . 8080" in rows())
+    said = log()
+    rig.process.kill()
+    await rig.process.wait()
+    kept = rows()
+    await rig.spawn("implementation.cli")
+    await rig.until(well)
+    await rig.stop()
+    return {"waits": waits, "same": kept == rows(), "log": said}
+
+
+def rows() -> str:
+    return sh("nft list table ip kp 2>/dev/null || true")
+
+
+def flushed() -> Any:
+    return asyncio.run(_flushed())
+
+
+def test_rows_somebody_removed_are_back_at_once_and_a_restart_changes_none() -> None:
+    seen = inside(flushed)
+
+    assert max(seen["waits"]) < 0.5  # a notice of the kernel, not the look every five seconds
+    assert seen["same"]
+    assert seen["log"].count("somebody removed or changed rules of ours") == 4
+    assert "Traceback" not in seen["log"]
 
 
 async def _health_check() -> Any:
