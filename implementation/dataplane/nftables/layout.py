@@ -24,6 +24,7 @@ from implementation.dataplane.nftables.names import (
     Inside,
     Keeping,
     Outside,
+    Pick,
     Sources,
     Target,
 )
@@ -75,9 +76,12 @@ ROWS_OF_SERVICES = (
 
 
 def stamp(family: Family, options: Options) -> str:
-    """The table's comment: it tells whether the sets and chains are those of this version and options."""
-    told = zlib.crc32(repr((VERSION, family.number, options, sets(family))).encode())
-    return f"Kubernetes Services as rows, layout {told:08x}"
+    """The table's comment: it tells whether the sets and chains are those of this version and these options.
+    One chain of each sort stands for all of its sort."""
+    pick, kept = Pick(2), Pick(2, local=True, node_port=True, affinity=1)
+    sorts = (Inside(pick), Outside(kept), Keeping(pick, kept), Sources((8,)))
+    told = repr((VERSION, sets(family), skeleton(family, options, sorts)))
+    return f"Kubernetes Services as rows, layout {zlib.crc32(told.encode()):08x}"
 
 
 def fixed_chains(family: Family, options: Options) -> list[Chain]:

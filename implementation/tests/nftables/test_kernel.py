@@ -204,6 +204,27 @@ def test_after_a_failure_the_next_apply_reads_back_and_writes_what_is_missing() 
     assert inside(failed_once) == ["the socket broke", True, [f"tcp {VIP}:80 -> 10.42.0.3:8080"]]
 
 
+def other_options() -> Any:
+    sh("ip link set lo up")
+    web = service()
+    wanted = desired((web, [endpoints_of(web, POD0)]))
+    Nftables(ROWS).apply(wanted)
+    everywhere = Nftables(msgspec.structs.replace(ROWS, masquerade_all=True))
+    written = everywhere.apply(wanted).written
+    chain = sh("nft list chain ip kp inside_pick_1")
+    return [
+        written > 0,
+        "masquerade" in chain,
+        "saddr" in chain,
+        everywhere.apply(wanted).written,
+        listing.dump(),
+    ]
+
+
+def test_a_table_written_with_other_options_is_written_anew() -> None:
+    assert inside(other_options) == [True, True, False, 0, [f"tcp {VIP}:80 -> 10.42.0.2:8080"]]
+
+
 def ipv6() -> Any:
     sh("ip link set lo up")
     both = service(cluster_ips=(VIP, "fd43::5"), node_port=30080, affinity_seconds=10)
