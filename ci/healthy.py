@@ -14,7 +14,7 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
 HEALTHY = ("reference-iptables", "reference-iptables-1.18")
-SECONDS = 120
+SECONDS = 240
 
 
 def certify(implementation: str, out: Path) -> tuple[int, float, str]:
