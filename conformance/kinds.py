@@ -237,16 +237,30 @@ def _after_fault(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Chec
         "healed_s": round(seen.gaps[-1].ended - since, 6) if seen.gaps else 0.0,
     }
     expected = f"never longer than {bound:g} s without: {acceptable.sentence()}"
-    if seen.noise > NOISE * bound:
-        said = (f"the measurement itself is off by {seen.noise:.3f} s without a fault, more than a fifth of "
-                f"{bound:g} s; run again on a quieter machine")
-        return Check(Verdict.UNKNOWN, expected, said, None, numbers)
+    doubt = _doubt(seen, bound, interval)
+    if doubt:
+        return Check(Verdict.UNKNOWN, expected, f"{doubt}; run again on a quieter machine", None, numbers)
     if longest and longest.seconds > bound:
         said = f"{'longest gap' if longest.closed else 'never again: a gap of'} {longest.seconds:.3f} s"
         decided = next(one for one in sent if one.outcome.at == longest.began)
         return Check(Verdict.FAIL, expected, said, decided, numbers)
     said = f"longest gap {numbers['longest_gap_s']:.3f} s, {numbers['gaps']} in all"
     return _unless_errors(attempts, expected, said, numbers)
+
+
+def _doubt(seen: outages.Outages, bound: float, interval: float) -> str:
+    """Why the measurement itself decides nothing; empty when it does.
+
+    A gap runs from good to good and so is never too short; but it may be too long by a standstill of the
+    prober, and a standstill may hide an outage of its own length.
+    """
+    if seen.control > NOISE * bound:
+        return f"the measurement is off by {seen.control:.3f} s without a fault, over a fifth of {bound:g} s"
+    gap = seen.longest.seconds if seen.longest else 0.0
+    idle = max(0.0, seen.still - interval)
+    if seen.still > bound or bound < gap <= bound + idle:
+        return f"the prober itself sent nothing for {seen.still:.3f} s, too long for a bound of {bound:g} s"
+    return ""
 
 
 def _marks(sent: Sequence[Attempt], acceptable: Expectation) -> list[outages.Mark]:

@@ -58,7 +58,7 @@ def on_the_wire(frames: Iterable[Frame], probes: Sequence[Outcome], target: str,
         near = [at for at in sent.get(probe.source, ()) if abs(at - probe.at) < NEAR]
         at = min(near, key=lambda at: abs(at - probe.at), default=probe.at)
         good = bool(near) and any(at <= one <= at + DEADLINE for one in back.get(probe.source, ()))
-        marks.append(Mark(at, good))
+        marks.append(Mark(at, good, probe.ms / 1000))
     return marks
 
 
@@ -81,7 +81,7 @@ def agreement(
     offset: float,
 ) -> Agreement:
     """Compare what the probes lost after ``since`` with what the switch saw of the same probes."""
-    own = [Mark(one.at, one.kind == "answered") for one in probes]
+    own = [Mark(one.at, one.kind == "answered", one.ms / 1000) for one in probes]
     seen = on_the_wire(frames, probes, target, offset)
     return Agreement(_longest(own, since), _longest(seen, since), interval)
 

@@ -105,7 +105,15 @@ def test_a_noisy_control_refuses_every_verdict() -> None:
         check = judged(noisy + after, since=0.5)
         assert check.verdict is Verdict.UNKNOWN
         assert "off by 0.155 s" in check.actual
-    assert judged("." * 100 + "x" * 30 + " " * 40 + "." * 20, since=0.5).verdict is Verdict.UNKNOWN
+
+
+def test_a_prober_that_stood_still_leaves_only_what_it_cannot_have_changed() -> None:
+    """A gap of 0.7 s may be 0.2 s of standstill, one of 1.2 s may not; 0.7 s may hide anything."""
+    for signs, right in (
+        ("x" * 30 + " " * 40 + "." * 20, Verdict.PASS), ("x" * 100 + " " * 40 + "." * 20, Verdict.UNKNOWN),
+        ("x" * 200 + " " * 40 + "." * 20, Verdict.FAIL), ("." * 5 + " " * 140 + "." * 20, Verdict.UNKNOWN),
+    ):
+        assert judged("." * 100 + signs, since=0.5).verdict is right
 
 
 def test_a_fault_without_attempts_on_both_sides_is_the_suites_mistake() -> None:

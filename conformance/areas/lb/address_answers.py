@@ -19,7 +19,7 @@ from conformance.timing import Aim
 async def address_answers(lab: Lab) -> None:
     """An address of the pool MUST come for type LoadBalancer, and answer outside clients on every try."""
     backends = await lab.backends(2)
-    _, address = await balanced(lab, backends)
+    _, address = await balanced(lab, backends, any_pool=False)
     if not address:
         return
     probe = Probe("tcp", (address, ECHO_PORT), count=100, timeout=lab.timing.attempt.seconds)

@@ -44,9 +44,8 @@ async def planned_move(lab: Lab) -> None:
     if not await lab.serves("before", [aim.sending(20)], accepted, "a pod answers at the address"):
         return
     node, old = await announcer(lab, address)
-    lab.value("announcing node", node)
-    lab.expect_value("matches", "announcing node", {"pattern": "."}, "one node answers for it by ARP")
     if not node:
+        lab.evidence.unknown(lab.id, f"not exactly one node answers for {address}, so none can be moved away")
         return
     try:
         moved = await around(lab, {SERIES: aim}, lambda: exclude(lab, node, True), after=1.5, about=address)
