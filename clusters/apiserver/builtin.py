@@ -35,7 +35,7 @@ _RBAC, _NET, _STORE = "rbac.authorization.k8s.io/v1", "networking.k8s.io/v1", "s
 RESOURCES: tuple[Resource, ...] = (
     _kind("v1", "namespaces", "Namespace", "ns", "status", cluster=True),
     _kind("v1", "nodes", "Node", "no", "status", cluster=True, keeps_status_on_create=True),
-    _counted("v1", "pods", "Pod", "po", "binding status", all=True, returns_deleted=True),
+    _counted("v1", "pods", "Pod", "po", "binding eviction status", all=True, returns_deleted=True),
     _kind(
         "v1", "services", "Service", "svc", "status", all=True, create_on_update=True, returns_deleted=True
     ),
@@ -43,7 +43,7 @@ RESOURCES: tuple[Resource, ...] = (
     _kind("v1", "events", "Event", "ev", create_on_update=True),
     _kind("v1", "endpoints", "Endpoints", "ep", create_on_update=True),
     _kind("v1", "secrets", "Secret"),
-    _kind("v1", "serviceaccounts", "ServiceAccount", "sa", returns_deleted=True),
+    _kind("v1", "serviceaccounts", "ServiceAccount", "sa", "token", returns_deleted=True),
     _counted("v1", "replicationcontrollers", "ReplicationController", "rc", "scale status", all=True),
     _kind("v1", "persistentvolumeclaims", "PersistentVolumeClaim", "pvc", "status", returns_deleted=True),
     _kind("v1", "persistentvolumes", "PersistentVolume", "pv", "status", cluster=True, returns_deleted=True),
@@ -90,6 +90,23 @@ RESOURCES: tuple[Resource, ...] = (
         "status",
         cluster=True,
     ),
+)
+
+
+def _review(where: str, plural: str, kind: str, **habits: Any) -> Resource:
+    """A kind that is answered, not stored."""
+    return _kind(where, plural, kind, verbs=("create",), is_review=True, **habits)
+
+
+_AUTHN, _AUTHZ = "authentication.k8s.io/v1", "authorization.k8s.io/v1"
+
+RESOURCES += (
+    _review(_AUTHN, "tokenreviews", "TokenReview", cluster=True),
+    _review(_AUTHN, "selfsubjectreviews", "SelfSubjectReview", cluster=True),
+    _review(_AUTHZ, "subjectaccessreviews", "SubjectAccessReview", cluster=True),
+    _review(_AUTHZ, "selfsubjectaccessreviews", "SelfSubjectAccessReview", cluster=True),
+    _review(_AUTHZ, "localsubjectaccessreviews", "LocalSubjectAccessReview"),
+    _review(_AUTHZ, "selfsubjectrulesreviews", "SelfSubjectRulesReview", cluster=True),
 )
 
 _CATALOGUE = Catalogue(RESOURCES)

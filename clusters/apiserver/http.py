@@ -14,8 +14,9 @@ from aiohttp import web
 
 from clusters.apiserver import discovery, openapi, routes
 from clusters.apiserver.operations import Operations
-from clusters.apiserver.parameters import flag, response
+from clusters.apiserver.parameters import bearer, flag, response
 from clusters.apiserver.registry import Registry
+from clusters.apiserver.reviews import Tokens
 from clusters.apiserver.status import (
     Refused,
     bad_request,
@@ -40,10 +41,10 @@ class Api:
     def __init__(
         self, registry: Registry, tokens: Mapping[str, Any], address: str, bookmark_seconds: float
     ) -> None:
-        self.tokens, self.address = dict(tokens), address
+        self._tokens, self.address, self._now = Tokens(tokens), address, registry.now
         self.hub = Hub()
         self._kinds = registry.store.kinds
-        self._operations = Operations(registry)
+        self._operations = Operations(registry, self._tokens)
         self._watching = Watching(registry.store, self.hub, bookmark_seconds)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -89,8 +90,7 @@ class Api:
         return web.Response(text="ok")
 
     def _authenticate(self, request: web.BaseRequest) -> None:
-        kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        if kind.lower() != "bearer" or token.strip() not in self.tokens:
+        if self._tokens.user(bearer(request), self._now()) is None:
             raise unauthorized()
 
     def _discover(self, request: web.BaseRequest) -> web.Response:

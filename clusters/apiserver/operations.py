@@ -18,9 +18,18 @@ from clusters.apiserver.deletion import delete_options
 from clusters.apiserver.forms import faced, list_in, object_in
 from clusters.apiserver.listing import ListOptions, page, whole_number
 from clusters.apiserver.managers import APPLY, UPDATE
-from clusters.apiserver.parameters import dry_run, flag, read_json, request_selector, response, unknown_fields
-from clusters.apiserver.registry import APPLY_PATCH, PATCHES, Registry, Writer
+from clusters.apiserver.parameters import (
+    bearer,
+    dry_run,
+    flag,
+    read_json,
+    request_selector,
+    response,
+    unknown_fields,
+)
+from clusters.apiserver.registry import APPLY_PATCH, PATCHES, Registry, Writer, timestamp
 from clusters.apiserver.resources import Catalogue, Resource
+from clusters.apiserver.reviews import Tokens, answer, seconds_asked
 from clusters.apiserver.scale import scale_of, with_replicas
 from clusters.apiserver.shapes import parse_json
 from clusters.apiserver.status import Refused, bad_request, unsupported_media
@@ -30,8 +39,8 @@ from clusters.apiserver.store import Entry
 class Operations:
     """Answers the requests about objects over one registry."""
 
-    def __init__(self, registry: Registry) -> None:
-        self.registry, self.store = registry, registry.store
+    def __init__(self, registry: Registry, tokens: Tokens) -> None:
+        self.registry, self.store, self.tokens = registry, registry.store, tokens
 
     def operate(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
         """The answer to a request about objects; ``body`` is what came with it. Refused: as the rules say."""
@@ -39,6 +48,12 @@ class Operations:
             return self._scale(request, target, body)
         if target.subresource == "binding":
             return self._bind(target, read_json(request, body))
+        if target.subresource == "eviction":
+            return self._evict(target, read_json(request, body))
+        if target.subresource == "token":
+            return self._token(target, read_json(request, body))
+        if target.resource.is_review:
+            return self._review(request, target, read_json(request, body))
         answers: dict[str, Callable[[web.BaseRequest, routes.Target, bytes], web.Response]] = {
             "get": self._get,
             "list": self._list,
@@ -84,6 +99,7 @@ class Operations:
             )
             return self._object(request, target.resource, entry, 201 if made else 200, warnings)
         patch = faces.to_home(target.resource, holder, parse_json(body))
+        told: list[str] = []
         entry = self.registry.patch(
             holder,
             target.key,
@@ -92,8 +108,9 @@ class Operations:
             target.subresource,
             dry_run(query),
             _writer(request, target),
+            lambda changed: told.append(unknown_fields(holder, changed, query)),
         )
-        return self._object(request, target.resource, entry)
+        return self._object(request, target.resource, entry, 200, "".join(told))
 
     def _bind(self, target: routes.Target, value: Any) -> web.Response:
         place = value.get("target") if isinstance(value, dict) else None
@@ -104,6 +121,34 @@ class Operations:
         return response(
             {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
         )
+
+    def _evict(self, target: routes.Target, value: Any) -> web.Response:
+        asked = value.get("deleteOptions") if isinstance(value, dict) else None
+        self.registry.delete(target.resource, target.key, delete_options(asked or {}, {}))
+        return response(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+        )
+
+    def _token(self, target: routes.Target, value: Any) -> web.Response:
+        account = self.registry.get(target.resource, target.key)
+        seconds = seconds_asked(value)
+        token, ends = self.tokens.issue(target.namespace, account.object, seconds, self.registry.now())
+        spec = value.get("spec") if isinstance(value, dict) else None
+        told = {
+            "kind": "TokenRequest",
+            "apiVersion": "authentication.k8s.io/v1",
+            "metadata": {"name": target.name, "namespace": target.namespace, "creationTimestamp": None},
+            "spec": {**(spec or {}), "expirationSeconds": seconds},
+            "status": {"token": token, "expirationTimestamp": timestamp(ends)},
+        }
+        return response(told, 201)
+
+    def _review(self, request: web.BaseRequest, target: routes.Target, value: Any) -> web.Response:
+        kind, now = target.resource.kind, self.registry.now()
+        user = self.tokens.user(bearer(request), now) or {}
+        status = answer(kind, value, user, self.tokens, now)
+        head = {"kind": kind, "apiVersion": target.resource.api_version, "metadata": {}}
+        return response({**head, **value, "status": status}, 201)
 
     def _scale(self, request: web.BaseRequest, target: routes.Target, body: bytes) -> web.Response:
         entry = self.registry.get(target.resource, target.key)

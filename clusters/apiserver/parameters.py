@@ -21,6 +21,12 @@ def response(body: Any, status: int = 200) -> web.Response:
     return web.Response(body=data, status=status, content_type=JSON)
 
 
+def bearer(request: web.BaseRequest) -> str:
+    """The bearer token of a request, empty when it has none."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
+
+
 def flag(text: str) -> bool:
     """A boolean query parameter."""
     return text.lower() in {"1", "true", "t"}

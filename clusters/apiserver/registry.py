@@ -283,8 +283,12 @@ class Registry:
         subresource: str = "",
         dry_run: bool = False,
         writer: Writer | None = None,
+        inspect: Callable[[Any], None] = lambda _changed: None,
     ) -> Entry:
-        """Changes an object by a difference of one of ``PATCHES``. Refused: 400, 404, 409, 415, 422."""
+        """Changes an object by a difference of one of ``PATCHES``; ``inspect`` sees the outcome first.
+
+        Refused: 400, 404, 409, 415, 422, and by ``inspect``.
+        """
         if kind == STRATEGIC and resource.custom:
             raise unsupported_media((JSON_PATCH, MERGE))  # nothing is known of how its lists merge
         entry = self.get(resource, key)
@@ -297,6 +301,7 @@ class Registry:
             changed = json_patch(current, patch)
         else:
             raise unsupported_media(PATCHES)
+        inspect(changed)
         return self.update(resource, key, changed, subresource, dry_run, writer)[0]
 
     def apply(

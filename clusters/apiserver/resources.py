@@ -43,6 +43,7 @@ class Resource:
     returns_deleted: bool = False  # DELETE answers the object, not a Status
     verbs: tuple[str, ...] = VERBS
     stored_as: str = ""  # "group/version/plural" of the kind that holds the objects, when it is another one
+    is_review: bool = False  # answered, not stored
     warning: str = field(default="", compare=False)  # told to everybody who uses a deprecated kind
     layout: Layout | None = field(default=None, compare=False)  # of a custom resource; the others' by kind
     custom: Custom | None = field(default=None, compare=False)

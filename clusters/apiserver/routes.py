@@ -13,6 +13,8 @@ _SUBRESOURCE_VERBS = {
     "": {"get", "update", "patch", "delete"},
     "status": {"get", "update", "patch"},
     "binding": {"create"},
+    "eviction": {"create"},
+    "token": {"create"},
 }
 
 
@@ -58,6 +60,8 @@ def parse(kinds: Catalogue, method: str, path: str) -> Target | None:
         return None
     verb = (_OBJECT if name else _COLLECTION).get("GET" if method == "HEAD" else method, "")
     if name and verb not in _SUBRESOURCE_VERBS.get(subresource, _SUBRESOURCE_VERBS["status"]):
+        verb = ""
+    if not name and verb not in resource.verbs:
         verb = ""
     if verb in {"create", "deletecollection"} and not namespace and resource.namespaced:
         verb = ""

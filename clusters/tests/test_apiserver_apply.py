@@ -85,7 +85,6 @@ def test_keyed_lists_merge_item_by_item(server: Server, namespace: str) -> None:
     body = {"apiVersion": "apps/v1", "kind": "Deployment", **deployment("web")}
     path = deployments(namespace, "web")
     apply(server, path, body)
-    more = {"name": "C", "value": "3"}
     extra = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

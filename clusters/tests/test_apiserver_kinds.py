@@ -323,3 +323,41 @@ def test_openapi_describes_fields_and_that_they_are_checked(server: Server) -> N
     assert "image" in schemas["io.k8s.api.core.v1.Container"]["properties"]
     patch = document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
     assert "fieldValidation" in {parameter["name"] for parameter in patch["parameters"]}
+
+
+def test_questions_about_rights_are_answered_and_not_stored(server: Server, namespace: str) -> None:
+    base = "/apis/authorization.k8s.io/v1"
+    asked = {"spec": {"resourceAttributes": {"verb": "create", "resource": "services"}}}
+    answer = server.ok("POST", f"{base}/selfsubjectaccessreviews", asked)
+    assert answer["status"]["allowed"] is True and answer["kind"] == "SelfSubjectAccessReview"
+    assert server.refused("GET", f"{base}/selfsubjectaccessreviews")[0] in {404, 405}
+    me = server.ok("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {})
+    assert me["status"]["userInfo"]["username"]
+
+
+def test_a_token_of_an_account_lets_in_until_it_is_changed(server: Server, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default/token"
+    asked = {"spec": {"audiences": [], "expirationSeconds": 600}}
+    token = server.ok("POST", path, asked)["status"]["token"]
+
+    def let_in(bearer: str) -> int:
+        headers = {"Authorization": f"Bearer {bearer}"}
+        return server.session.get(f"{server.url}/api", headers=headers, timeout=10).status_code
+
+    assert let_in(token) == 200
+    head, claims, signature = token.split(".")
+    for wrong in (f"{head}.{claims}x.{signature}", f"{head}.{claims}.", "..", "."):
+        assert let_in(wrong) == 401
+    review = server.ok("POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": token}})[
+        "status"
+    ]
+    assert review["user"]["username"] == f"system:serviceaccount:{namespace}:default"
+    assert server.refused("POST", path, {"spec": {"expirationSeconds": 5}})[0] in {400, 422}
+
+
+def test_an_eviction_deletes_the_pod(server: Server, namespace: str) -> None:
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    server.ok("POST", pods, {"metadata": {"name": "p"}, "spec": POD})
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
+    assert server.ok("POST", f"{pods}/p/eviction", eviction)["status"] == "Success"
+    eventually(lambda: server.call("GET", f"{pods}/p")[0] == 404)
