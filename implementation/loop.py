@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
@@ -55,11 +55,13 @@ class Loop:
         after: Callable[[Synced], Awaitable[None]],
         failed: Callable[[bool], None] = lambda _partial: None,
         addresses: Callable[[], tuple[str, ...] | None] = lambda: None,
+        needs: Iterable[str] = ("services", "endpointslices"),
     ) -> None:
+        """``needs`` are the kinds that must be known as a whole before anything is written."""
         self._known, self._dataplane, self._health, self._pace = known, dataplane, health, pace
         self._after, self._failed, self._addresses = after, failed, addresses
         self._wake = asyncio.Event()
-        self._waiting = {"services", "endpointslices"}
+        self._waiting = set(needs)
         self._failures = 0
         self._last_full = 0.0
         self._disturbed = False

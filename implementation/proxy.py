@@ -53,6 +53,7 @@ class Proxy:
             after=self._after_sync,
             failed=self._failed,
             addresses=self._node_port_addresses,
+            needs=self._needs(),
         )
         self._started = time.monotonic()
         self._said: set[str] = set()
@@ -138,6 +139,12 @@ class Proxy:
         except CommandError as error:
             self._say_once(f"stale UDP flows cannot be ended, clients may keep a gone endpoint: {error}")
             return 0
+
+    def _needs(self) -> tuple[str, ...]:
+        """What must be known before rules are written. A successor that does not know the Node's addresses
+        yet would close the node ports its predecessor serves."""
+        node = (watch.node_kind("").name,) if self.settings.node_port_networks == ("primary",) else ()
+        return (watch.SERVICES.name, watch.SLICES.name, *node)
 
     def _node_port_addresses(self) -> tuple[str, ...] | None:
         """The addresses node ports are served on, None for all."""

@@ -70,6 +70,18 @@ async def test_nothing_is_written_before_services_and_slices_are_both_known(rig:
     assert rig.fake.applied[0].full
 
 
+async def test_nothing_is_written_before_the_node_is_known_where_that_is_needed(rig: Rig) -> None:
+    needs = ("services", "endpointslices", "nodes")
+    rig.loop = Loop(rig.known, rig.fake, rig.health, QUICK, rig._after, needs=needs)
+    task = await running(rig)
+    rig.list_all()
+    await asyncio.sleep(0.05)
+    assert rig.fake.applied == []
+    rig.loop.listed("nodes")
+    await rig.until(lambda: bool(rig.fake.applied))
+    task.cancel()
+
+
 async def test_an_empty_cluster_is_synced_too() -> None:
     rig = Rig()
     task = await running(rig)
