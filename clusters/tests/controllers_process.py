@@ -122,7 +122,7 @@ async def kubelet(client: Client) -> None:
                     )
 
 
-async def until(read: Callable[[], Awaitable[Any]], test: Callable[[Any], Any], seconds: float = 8) -> Any:
+async def until(read: Callable[[], Awaitable[Any]], test: Callable[[Any], Any], seconds: float = 30) -> Any:
     """Read again until ``test`` of it holds; gives what was read."""
     end = time.monotonic() + seconds
     while not test(found := await read()):
