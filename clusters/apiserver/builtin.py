@@ -35,7 +35,9 @@ _RBAC, _NET, _STORE = "rbac.authorization.k8s.io/v1", "networking.k8s.io/v1", "s
 RESOURCES: tuple[Resource, ...] = (
     _kind("v1", "namespaces", "Namespace", "ns", "status", cluster=True),
     _kind("v1", "nodes", "Node", "no", "status", cluster=True, keeps_status_on_create=True),
-    _counted("v1", "pods", "Pod", "po", "binding eviction status", all=True, returns_deleted=True),
+    _counted(
+        "v1", "pods", "Pod", "po", "attach binding eviction exec log status", all=True, returns_deleted=True
+    ),
     _kind(
         "v1", "services", "Service", "svc", "status", all=True, create_on_update=True, returns_deleted=True
     ),

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from clusters.apiserver import discovery, openapi, routes
+from clusters.apiserver import discovery, openapi, routes, streams
 from clusters.apiserver.operations import Operations
 from clusters.apiserver.parameters import bearer, flag, response
 from clusters.apiserver.registry import Registry
@@ -39,12 +39,18 @@ class Api:
     """
 
     def __init__(
-        self, registry: Registry, tokens: Mapping[str, Any], address: str, bookmark_seconds: float
+        self,
+        registry: Registry,
+        tokens: Mapping[str, Any],
+        address: str,
+        bookmark_seconds: float,
+        kubelet_socket: str = "",
     ) -> None:
         self._tokens, self.address, self._now = Tokens(tokens), address, registry.now
         self.hub = Hub()
         self._kinds = registry.store.kinds
         self._operations = Operations(registry, self._tokens)
+        self._streams = streams.Streams(registry, kubelet_socket)
         self._watching = Watching(registry.store, self.hub, bookmark_seconds)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -79,6 +85,8 @@ class Api:
             raise method_not_allowed(target.resource, _ACTIONS.get(request.method, request.method.lower()))
         if target.verb in {"list", "get"} and not target.subresource and flag(request.query.get("watch", "")):
             return await self._watching.answer(request, target)
+        if target.subresource in streams.NAMES and target.resource.kind == "Pod":
+            return await self._streams.answer(request, target)
         body = await request.read() if request.method in {"POST", "PUT", "PATCH", "DELETE"} else b""
         answer = self._operations.operate(request, target, body)
         self.hub.changed()

@@ -15,6 +15,9 @@ _SUBRESOURCE_VERBS = {
     "binding": {"create"},
     "eviction": {"create"},
     "token": {"create"},
+    "log": {"get"},
+    "exec": {"get", "create"},
+    "attach": {"get", "create"},
 }
 
 

@@ -55,6 +55,7 @@ class Options:
     advertise: tuple[str, int]
     history: int
     bookmark_seconds: float
+    kubelet_socket: str
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         "--watch-history", type=int, default=10_000, help="changes of each kind a watch can resume from"
     )
     parser.add_argument("--bookmark-seconds", type=float, default=10.0, help="time between bookmarks")
+    parser.add_argument(
+        "--kubelet-socket", default="", help="Unix socket of the kubelet: logs, exec and attach (kubelet.py)"
+    )
     return parser
 
 
@@ -118,6 +122,7 @@ def parse_options(args: list[str]) -> Options:
         advertise,
         max(1, given.watch_history),
         max(0.05, given.bookmark_seconds),
+        given.kubelet_socket,
     )
 
 
@@ -275,6 +280,7 @@ async def _run(options: Options, context: ssl.SSLContext, sockets: list[socket.s
         options.tokens,
         f"{options.advertise[0]}:{options.advertise[1]}",
         options.bookmark_seconds,
+        options.kubelet_socket,
     )
     server = web.Server(api.handle, request_factory=_request, handler_cancellation=True, access_log=None)
     runner = web.ServerRunner(server, shutdown_timeout=0.5)

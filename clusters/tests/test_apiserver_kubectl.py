@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from clusters.tests.test_apiserver_fixture import Server
+from clusters.tests.test_apiserver_streams import PlayedKubelet, played
 
+__all__ = ["played"]  # a fixture
 pytest_plugins = ["clusters.tests.test_apiserver_fixture"]
 
 Kubectl = Callable[..., str]
@@ -51,31 +53,35 @@ spec:
 """
 
 
-@pytest.fixture
-def kubectl(server: Server, namespace: str, tmp_path: Path) -> Kubectl:
-    """Runs kubectl in the test's namespace; gives what it printed, or fails with what it complained of."""
+def shell(server: Server, namespace: str, folder: Path) -> Kubectl:
+    """A way to run kubectl in a namespace; gives what it printed, or fails with what it complained of."""
     program = shutil.which("kubectl")
     assert program, "kubectl (1.31 or later) is not on PATH: install it, these tests are about it"
     authority = base64.b64encode(Path(server.ca).read_bytes()).decode()
+    cluster = {"server": server.url, "certificate-authority-data": authority}
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [
-            {"name": "c", "cluster": {"server": server.url, "certificate-authority-data": authority}}
-        ],
+        "clusters": [{"name": "c", "cluster": cluster}],
         "users": [{"name": "u", "user": {"token": server.token}}],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": namespace}}],
         "current-context": "x",
     }
-    (tmp_path / "config").write_text(json.dumps(config))
+    (folder / "config").write_text(json.dumps(config))
 
-    def run(*words: str, stdin: str = "", fails: bool = False) -> str:
-        argv = [program, f"--kubeconfig={tmp_path}/config", f"--cache-dir={tmp_path}/cache", *words]
+    def run(*words: str, stdin: str = "", status: int = 0) -> str:
+        argv = [program, f"--kubeconfig={folder}/config", f"--cache-dir={folder}/cache", *words]
         told = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=30, check=False)
-        assert (told.returncode != 0) == fails, told.stdout + told.stderr
-        return told.stderr if fails else told.stdout
+        assert told.returncode == status, told.stdout + told.stderr
+        return told.stdout + (told.stderr if status else "")
 
     return run
+
+
+@pytest.fixture
+def kubectl(server: Server, namespace: str, tmp_path: Path) -> Kubectl:
+    """kubectl in the test's own namespace."""
+    return shell(server, namespace, tmp_path)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -123,11 +129,11 @@ def test_objects_made_by_kubectl_create(kubectl: Kubectl) -> None:
 def test_server_side_apply_diff_explain_and_unknown_fields(kubectl: Kubectl) -> None:
     assert "serverside-applied" in kubectl("apply", "--server-side", "-f", "-", stdin=WEB)
     kubectl("scale", "deployment", "nextcloud-dev", "--replicas=5")
-    told = kubectl("apply", "--server-side", "-f", "-", stdin=WEB, fails=True)
+    told = kubectl("apply", "--server-side", "-f", "-", stdin=WEB, status=1)
     assert "Apply failed with 1 conflict" in told and ".spec.replicas" in told
     kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=WEB)
     wrong = WEB.replace("  replicas: 2", "  replica: 2")
-    assert 'unknown field "spec.replica"' in kubectl("apply", "-f", "-", stdin=wrong, fails=True)
+    assert 'unknown field "spec.replica"' in kubectl("apply", "-f", "-", stdin=wrong, status=1)
     assert "targetPort" in kubectl("explain", "service.spec.ports")
     assert "replicas" in kubectl("explain", "deployment.spec")
 
@@ -171,3 +177,13 @@ def test_a_custom_resource_is_defined_and_used(kubectl: Kubectl, namespace: str)
         kubectl("apply", "-f", "-", stdin=json.dumps({**pool, "spec": {"addresses": addresses}}))
     assert kubectl("get", "pool", "p", "-o", "jsonpath={.spec.addresses[0]}") == "192.168.2.1-192.168.2.2"
     kubectl("delete", "crd", f"pools.{group}")
+
+
+def test_logs_are_read_and_commands_run(
+    played: tuple[Server, PlayedKubelet],
+    tmp_path: Path,
+) -> None:
+    kubectl = shell(played[0], "default", tmp_path)
+    assert kubectl("logs", "one", "--tail=2") == "first\nsecond\n"
+    assert kubectl("exec", "one", "--", "fail", "now", status=3).startswith("fail now\n")
+    assert kubectl("exec", "-i", "one", "--", "cat", stdin="typed").endswith("typed")
