@@ -2,7 +2,8 @@
 
 A miniature is an implementation (or an API server) that is wrong in exactly one decision. Usage:
 ``ci/mutants.py [--list] [--jobs N] [NAME ...]``. Prints the kill matrix; its last line is ``recall N/N``.
-Exit status 1 when one escapes, or turns more than three other rows red.
+Exit status 1 when one escapes, or turns more than three other rows red, or when a registered requirement is
+named by no miniature: then nothing shows that it can fail.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import tomllib
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+
+from conformance.areas import load_areas
+from conformance.requirements import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (ROOT / "implementation/miniatures", ROOT / "clusters/miniatures")
@@ -44,6 +48,12 @@ def load() -> list[Miniature]:
         caught_by = tuple(about["caught-by"])
         found.append(Miniature(described["name"], about["decision"], caught_by, arguments))
     return found
+
+
+def unproven(known: list[Miniature]) -> list[str]:
+    """The registered requirements that no miniature is caught by, sorted."""
+    load_areas()
+    return sorted(set(registry()) - {name for one in known for name in one.caught_by})
 
 
 def verdicts(miniature: Miniature, out: Path) -> dict[str, str]:
@@ -114,6 +124,9 @@ def main() -> int:
     if unknown:
         print(f"unknown miniature {unknown}; ci/mutants.py --list names them", file=sys.stderr)
         return 3
+    if not options.names and (nothing := unproven(known)):
+        print(f"named in no miniature's caught-by: {', '.join(nothing)}; add one it fails", file=sys.stderr)
+        return 1
     chosen = [miniature for miniature in known if not options.names or miniature.name in options.names]
     if options.list:
         for miniature in chosen:

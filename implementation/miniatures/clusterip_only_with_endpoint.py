@@ -1,4 +1,4 @@
-"""Wrong: a node without an endpoint does not serve the cluster address over TCP."""
+"""Wrong: a node without an endpoint does not serve the cluster address at ports from 1024 up."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,8 @@ right = chains.nat_services
 
 
 def with_endpoint(port: chains.Port) -> Iterator[str]:
-    """The rules of the Service's addresses; over TCP only where an endpoint is on this node."""
-    if port.served.protocol != "tcp" or any(endpoint.local for endpoint in port.served.reachable):
+    """The rules of the Service's addresses; at high ports only where an endpoint is on this node."""
+    if port.served.port < 1024 or any(endpoint.local for endpoint in port.served.reachable):
         yield from right(port)
 
 

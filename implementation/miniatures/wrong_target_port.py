@@ -1,20 +1,16 @@
-"""Wrong: a node without an endpoint sends to the Service's port of the pod, not to its targetPort."""
+"""Wrong: connections are sent to the Service's own port number of the pod, not to its targetPort."""
 
 from implementation import cli
 from implementation.dataplane.iptables import chains
 from implementation.state.desired import Endpoint
 
-right = chains.destination
 
-
-def service_port(port: chains.Port, endpoint: Endpoint) -> str:
-    """The endpoint, with the Service's own port where this node has no endpoint (not for node ports)."""
-    if port.served.node_port or any(known.local for known in port.served.reachable):
-        return right(port, endpoint)
-    return f"{endpoint.address}:{port.served.port}"
+def same_number(port: chains.Port, endpoint: Endpoint) -> str:
+    """The endpoint's address with the Service's port."""
+    return Endpoint(endpoint.address, port.served.port).target
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the proxy with this one decision wrong."""
-    chains.destination = service_port
+    chains.destination = same_number
     return cli.main(args)
