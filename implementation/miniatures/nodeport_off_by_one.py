@@ -1,4 +1,4 @@
-"""Wrong: the node port is served one number too high."""
+"""Wrong: the node port over UDP is served one number too high."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,10 @@ right = chains.node_port_rules
 
 
 def next_port(port: chains.Port) -> Iterator[str]:
-    """The rules of the node port, for the port above it."""
+    """The rules of the node port, for the port above it where it is UDP."""
     number = port.served.node_port
+    if port.served.protocol != "udp":
+        return right(port)
     return (rule.replace(f"--dport {number} ", f"--dport {number + 1} ") for rule in right(port))
 
 

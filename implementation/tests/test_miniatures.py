@@ -37,6 +37,7 @@ def rules() -> Ruleset:
         service("web", node_port=30080),
         service("b", "10.43.0.7"),
         service("empty", "10.43.0.6", node_port=30081),
+        service("names", "10.43.0.11", 53, protocol="UDP", node_port=30053),
         service("far", "10.43.0.8", 8080),
         service("balanced", "10.43.0.9", virtual_ips=("192.168.2.240",)),
         service("picky", "10.43.0.10", node_port=30082, external_local=True),
