@@ -166,7 +166,7 @@ def prepare_create(resource: Resource, obj: Object) -> None:
         obj.pop("status", None)
         if resource.custom is None:
             obj["status"] = copy.deepcopy(_FIRST_STATUS.get(resource.kind, {}))
-    if resource.kind == "Job" and resource.custom is None:
+    if resource.type == "batch.v1.Job":
         workloads.claim_job(obj)
 
 
@@ -182,11 +182,11 @@ def prepare_update(resource: Resource, new: Object, old: Object) -> None:
         new.pop("status", None)
         if "status" in old:
             new["status"] = copy.deepcopy(old["status"])
-    if resource.kind == "Service":
+    if resource.core_kind == "Service":
         drop_fields_of_old_type(new["spec"], old["spec"])
         if new["spec"]["type"] != "LoadBalancer":
             new.setdefault("status", {})["loadBalancer"] = {}
-    if resource.kind == "Namespace":
+    if resource.core_kind == "Namespace":
         new["spec"] = copy.deepcopy(old["spec"])  # finalizers change only by /finalize
     if resource.has_generation and _counted(new) != _counted(old):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1

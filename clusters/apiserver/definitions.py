@@ -87,7 +87,7 @@ def _resource(spec: Object, version: Object, stored_as: str) -> Resource:
         tuple(found.get("categories") or ()),
         has_generation=True,
         stored_as=stored_as,
-        warning=version.get("deprecationWarning") or _deprecated(spec, version),
+        warning=_printable(version.get("deprecationWarning") or _deprecated(spec, version)),
         layout=_layout(version),
         custom=Custom(version["schema"]["openAPIV3Schema"], found["listKind"], found["singular"]),
     )
@@ -97,6 +97,11 @@ def _deprecated(spec: Object, version: Object) -> str:
     if not version.get("deprecated"):
         return ""
     return f"{spec['group']}/{version['name']} {spec['names']['kind']} is deprecated"
+
+
+def _printable(text: str) -> str:
+    """A text that may stand between quotes in a header."""
+    return "".join(sign if sign.isprintable() and sign not in '"\\' else "'" for sign in text)
 
 
 def _layout(version: Object) -> Layout:

@@ -99,7 +99,7 @@ class Deleter:
         self._check(resource, key, entry, options)
         if options.dry_run:
             return entry, True
-        if resource.plural == "namespaces":
+        if resource.core_kind == "Namespace":
             return self._delete_namespace(resource, key, entry)
         grace = _grace(resource, entry.object, options)
         if options.policy == "Orphan":
@@ -134,7 +134,7 @@ class Deleter:
                 f"match the ResourceVersion in record ({entry.version}). The object might have been "
                 "modified",
             )
-        if resource.plural == "namespaces" and key[1] in _LASTING:
+        if resource.core_kind == "Namespace" and key[1] in _LASTING:
             raise forbidden(resource, key[1], "this namespace may not be deleted")
 
     def _mark(self, resource: Resource, key: Key, entry: Entry, grace: int, finalizers: list[str]) -> Entry:
@@ -264,7 +264,7 @@ def _grace(resource: Resource, obj: Object, options: DeleteOptions) -> int:
     """Seconds a pod may take to end: none when it never got a node or has ended, else as asked or as it
     says.
     """
-    if resource.kind != "Pod":
+    if resource.core_kind != "Pod":
         return 0
     spec, metadata = obj.get("spec", {}), obj["metadata"]
     if not spec.get("nodeName") or obj.get("status", {}).get("phase") in {"Succeeded", "Failed"}:

@@ -38,14 +38,14 @@ class Followers:
         if resource is _NAMESPACES:
             if "deletionTimestamp" not in obj["metadata"]:
                 self._furnish(key[1])
-        elif resource.kind == "Service" and not resource.custom:
+        elif resource.core_kind == "Service":
             self._keep_addresses(key, _addresses(obj))
         elif resource is _DEFINITIONS:
             self._define(key, obj)
 
     def removed(self, resource: Resource, key: Key, obj: Object) -> None:
         """To be called after every removal."""
-        if resource.kind == "Service" and not resource.custom:
+        if resource.core_kind == "Service":
             self._keep_addresses(key, set())
         elif resource is _DEFINITIONS:
             self._undefine(obj)

@@ -85,7 +85,7 @@ class Api:
             raise method_not_allowed(target.resource, _ACTIONS.get(request.method, request.method.lower()))
         if target.verb in {"list", "get"} and not target.subresource and flag(request.query.get("watch", "")):
             return await self._watching.answer(request, target)
-        if target.subresource in streams.NAMES and target.resource.kind == "Pod":
+        if target.subresource in streams.NAMES and target.resource.core_kind == "Pod":
             return await self._streams.answer(request, target)
         body = await request.read() if request.method in {"POST", "PUT", "PATCH", "DELETE"} else b""
         answer = self._operations.operate(request, target, body)

@@ -43,7 +43,8 @@ def label_errors(labels: dict[str, str], path: str) -> list[FieldError]:
 def metadata_errors(resource: Resource, metadata: dict[str, Any]) -> list[FieldError]:
     """What is wrong with an object's metadata, its name by the rule of its kind first."""
     wrong: list[FieldError] = []
-    rule = _NAME_RULES.get(resource.plural, names.dns_subdomain)
+    own = "" if resource.custom else resource.plural
+    rule = _NAME_RULES.get(own, names.dns_subdomain)
     if prefix := metadata.get("generateName", ""):
         wrong += [
             invalid("metadata.generateName", prefix, message) for message in rule(_without_dash(prefix))

@@ -27,10 +27,11 @@ from clusters.apiserver.parameters import (
     response,
     unknown_fields,
 )
-from clusters.apiserver.registry import APPLY_PATCH, PATCHES, Registry, Writer, timestamp
+from clusters.apiserver.registry import APPLY_PATCH, PATCHES, Registry, Writer
 from clusters.apiserver.resources import Catalogue, Resource
 from clusters.apiserver.reviews import Tokens, answer, seconds_asked
 from clusters.apiserver.scale import scale_of, with_replicas
+from clusters.apiserver.settling import timestamp
 from clusters.apiserver.shapes import parse_json
 from clusters.apiserver.status import Refused, bad_request, unsupported_media
 from clusters.apiserver.store import Entry

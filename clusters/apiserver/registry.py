@@ -8,34 +8,35 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
-
-import msgspec
 
 from clusters.apiserver import admission, managers
 from clusters.apiserver.apply import applied, check_wish
 from clusters.apiserver.builtin import RESOURCES, builtin
 from clusters.apiserver.deletion import DeleteOptions, Deleter
 from clusters.apiserver.followers import Followers
-from clusters.apiserver.metadata import generated_name
 from clusters.apiserver.patch import json_patch, merge, strategic
 from clusters.apiserver.resources import Resource
 from clusters.apiserver.service_allocation import Allocator
+from clusters.apiserver.settling import (
+    check_identity,
+    check_namespace,
+    fields_of,
+    is_released,
+    settle_name,
+    settle_namespace,
+    thaw,
+    timestamp,
+)
 from clusters.apiserver.shapes import shaped
 from clusters.apiserver.status import (
-    FieldError,
     Refused,
     already_exists,
     bad_request,
-    conflict,
-    forbidden,
-    invalid,
     invalid_object,
     not_found,
-    stale,
     unsupported_media,
 )
 from clusters.apiserver.store import Entry, Key, Object, Store, encode_body
@@ -47,14 +48,7 @@ MERGE, STRATEGIC, JSON_PATCH = (
 )
 APPLY_PATCH = "application/apply-patch+yaml"
 PATCHES = (JSON_PATCH, MERGE, STRATEGIC, APPLY_PATCH)
-_NAMESPACES = builtin("", "v1", "namespaces")
 _ENDPOINTS = builtin("", "v1", "endpoints")
-_ATTEMPTS = 8  # at a free generated name, as many as Kubernetes makes
-
-
-def timestamp(seconds: float) -> str:
-    """A time as objects carry it: RFC 3339, UTC, whole seconds."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True)
@@ -105,21 +99,22 @@ class Registry:
         """Makes an object from decoded JSON. Refused: 400, 403, 404, 409, 422."""
         obj, _ = shaped(resource, value)
         metadata = obj["metadata"]
-        self._settle_namespace(resource, namespace, metadata)
+        settle_namespace(resource, namespace, metadata)
         if metadata.get("resourceVersion"):
             raise Refused(500, "", "resourceVersion should not be set on objects to be created")
-        self._check_namespace(resource, namespace, metadata.get("name", ""))
-        self._settle_name(resource, namespace, metadata)
+        check_namespace(self.store, resource, namespace, metadata.get("name", ""))
+        settle_name(self.store, resource, namespace, metadata, self._rng)
         admission.set_defaults(resource, obj)
         metadata["uid"] = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         metadata["creationTimestamp"] = timestamp(self._now())
         key = (namespace, metadata.get("name", ""))
         deal = None
-        if resource.kind == "Service":
+        if resource.core_kind == "Service":
             deal = self.allocator.create("/".join(key), obj["spec"], dry_run)
         try:
             admission.prepare_create(resource, obj)
-            self._refuse_if(resource, key[1], admission.create_errors(resource, obj))
+            if wrong := admission.create_errors(resource, obj):
+                raise invalid_object(resource, key[1], wrong)
             if self.store.get(resource, key) is not None:
                 raise already_exists(resource, key[1])
         except Refused:
@@ -128,10 +123,23 @@ class Registry:
             raise
         if deal:
             deal.commit()
+        self._note_creator(resource, obj, value, writer)
+        return self._write(resource, key, obj, dry_run)
+
+    def _note_creator(self, resource: Resource, obj: Object, sent: Object, writer: Writer | None) -> None:
         if writer is not None and writer.named:
             mine = self._manager(resource, writer)
-            managers.write(obj, managers.after_creation(resource, obj, value, mine))
-        return self._write(resource, key, obj, dry_run)
+            managers.write(obj, managers.after_creation(resource, obj, sent, mine))
+
+    def _note_writer(
+        self, resource: Resource, new: Object, old: Object, wished: Any, writer: Writer | None
+    ) -> None:
+        """Keeps the managers of a changed object; an apply has decided them (``wished``) already."""
+        if writer is not None and writer.operation == managers.APPLY:
+            new["metadata"]["managedFields"] = wished
+        elif "managedFields" in old["metadata"]:
+            mine = self._manager(resource, writer or Writer("unknown"))
+            managers.write(new, managers.after_update(resource, new, old, mine))
 
     def _manager(self, resource: Resource, writer: Writer) -> managers.Entry:
         return managers.Entry(
@@ -142,49 +150,6 @@ class Registry:
             frozenset(),
             writer.subresource,
         )
-
-    def _settle_namespace(self, resource: Resource, namespace: str, metadata: Object) -> None:
-        if not resource.namespaced:
-            metadata.pop("namespace", None)
-        elif metadata.setdefault("namespace", namespace) != namespace:
-            if metadata["namespace"]:
-                raise bad_request(
-                    "the namespace of the provided object does not match the namespace sent on the request"
-                )
-            metadata["namespace"] = namespace
-
-    def _settle_name(self, resource: Resource, namespace: str, metadata: Object) -> None:
-        base = metadata.get("generateName")
-        if metadata.get("name") or not base:
-            return
-        for _ in range(_ATTEMPTS):
-            metadata["name"] = generated_name(base, self._rng)
-            if self.store.get(resource, (namespace, metadata["name"])) is None:
-                return
-
-    def _check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
-        if not resource.namespaced:
-            return
-        home = self.store.get(_NAMESPACES, ("", namespace))
-        if home is None:
-            raise not_found(_NAMESPACES, namespace)
-        if "deletionTimestamp" in home.object["metadata"]:
-            raise forbidden(
-                resource,
-                name,
-                f"unable to create new content in namespace {namespace} because it is being terminated",
-                [
-                    {
-                        "reason": "NamespaceTerminating",
-                        "message": f"namespace {namespace} is being terminated",
-                        "field": "metadata.namespace",
-                    }
-                ],
-            )
-
-    def _refuse_if(self, resource: Resource, name: str, wrong: Sequence[FieldError]) -> None:
-        if wrong:
-            raise invalid_object(resource, name, wrong)
 
     def update(
         self,
@@ -205,35 +170,15 @@ class Registry:
                 f"the name of the object ({metadata['name']}) does not match the name on the URL ({key[1]})"
             )
         metadata["name"] = key[1]
-        self._settle_namespace(resource, key[0], metadata)
+        settle_namespace(resource, key[0], metadata)
         entry = self.store.get(resource, key)
         if entry is None:
             if resource.create_on_update and not subresource and not metadata.get("uid"):
                 metadata.pop("resourceVersion", None)
                 return self.create(resource, key[0], value | {"metadata": metadata}, dry_run, writer), True
             raise not_found(resource, key[1])
-        self._check_identity(resource, key, metadata, entry)
+        check_identity(resource, key, metadata, entry)
         return self._replace(resource, key, new, entry, subresource, dry_run, writer), False
-
-    def _check_identity(self, resource: Resource, key: Key, metadata: Object, entry: Entry) -> None:
-        uid, version = metadata.get("uid", ""), metadata.get("resourceVersion", "")
-        have = entry.object["metadata"]["uid"]
-        if uid and uid != have:
-            raise conflict(
-                resource,
-                key[1],
-                "StorageError: invalid object, Code: 4, Key: "
-                f"/registry/{resource.plural}/{'/'.join(filter(None, key))}, ResourceVersion: 0, "
-                f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: "
-                f"{have}",
-            )
-        if version and version != "0":
-            if version != str(entry.version):
-                raise stale(resource, key[1])
-        elif resource.needs_version:
-            raise invalid_object(
-                resource, key[1], [invalid("metadata.resourceVersion", 0, "must be specified for an update")]
-            )
 
     def _replace(
         self,
@@ -252,7 +197,7 @@ class Registry:
             admission.set_defaults(resource, new)
         else:
             admission.set_defaults(resource, new)
-            if resource.kind == "Service":
+            if resource.core_kind == "Service":
                 deal = self.allocator.update("/".join(key), new["spec"], old["spec"], dry_run)
             admission.prepare_update(resource, new, old)
         wrong = admission.update_errors(resource, new, old)
@@ -262,15 +207,11 @@ class Registry:
             raise invalid_object(resource, key[1], wrong)
         if deal:
             deal.commit()
-        if writer is not None and writer.operation == managers.APPLY:
-            new["metadata"]["managedFields"] = wished
-        elif "managedFields" in old["metadata"]:
-            mine = self._manager(resource, writer or Writer("unknown", subresource=subresource))
-            managers.write(new, managers.after_update(resource, new, old, mine))
+        self._note_writer(resource, new, old, wished, writer)
         new["metadata"]["resourceVersion"] = str(entry.version)
-        if _fields(new) == _fields(old):
+        if fields_of(new) == fields_of(old):
             return entry  # as Kubernetes: a change that changes nothing is no event
-        if not dry_run and _is_released(new, old):
+        if not dry_run and is_released(new, old):
             return self._deleter.remove(resource, key, new)
         return self._write(resource, key, new, dry_run)
 
@@ -369,21 +310,11 @@ class Registry:
     def _forget(self, resource: Resource, key: Key, obj: Object) -> None:
         """What goes with a removed object: a Service's numbers, and the Endpoints of its name."""
         self._followers.removed(resource, key, obj)
-        if resource.kind != "Service":
+        if resource.core_kind != "Service":
             return
         self.allocator.release(obj["spec"])
         if self.store.get(_ENDPOINTS, key) is not None:
             self.store.remove(_ENDPOINTS, key)
-
-
-def _fields(obj: Object) -> Object:
-    return {name: value for name, value in obj.items() if name not in {"kind", "apiVersion"}}
-
-
-def thaw(resource: Resource, entry: Entry) -> Object:
-    """A copy of a stored object that may be changed."""
-    fields: Object = msgspec.json.decode(entry.body)
-    return {"kind": resource.kind, "apiVersion": resource.api_version, **fields}
 
 
 def _a_map(patch: Any) -> Object:
@@ -393,16 +324,6 @@ def _a_map(patch: Any) -> Object:
             "object was expected"
         )
     return patch
-
-
-def _is_released(new: Object, old: Object) -> bool:
-    """True when an object waiting for deletion lost its last finalizer."""
-    metadata = old["metadata"]
-    return (
-        "deletionTimestamp" in metadata
-        and not new["metadata"].get("finalizers")
-        and not metadata.get("deletionGracePeriodSeconds")
-    )
 
 
 def standard_store(history: int) -> Store:

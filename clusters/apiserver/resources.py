@@ -79,6 +79,11 @@ class Resource:
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
     @property
+    def core_kind(self) -> str:
+        """The kind where it is of the core group, else empty: custom kinds may have the same name."""
+        return "" if self.group else self.kind
+
+    @property
     def has_status(self) -> bool:
         """True when ``/status`` is served apart from the rest of the object."""
         return "status" in self.subresources

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from clusters.apiserver.patch import json_patch, merge
-from clusters.apiserver.registry import JSON_PATCH, PATCHES, thaw
+from clusters.apiserver.registry import JSON_PATCH, PATCHES
 from clusters.apiserver.resources import Resource
+from clusters.apiserver.settling import thaw
 from clusters.apiserver.status import bad_request, conflict, unsupported_media
 from clusters.apiserver.store import Entry
 

@@ -58,7 +58,7 @@ def partial(obj: dict[str, Any]) -> dict[str, Any]:
 def row(resource: Resource, obj: dict[str, Any], options: TableOptions, now: float) -> dict[str, Any]:
     """One object as a row; ``now`` in seconds since 1970."""
     shown: dict[str, Any] = {"cells": layout(resource).cells(obj, now)}
-    if resource.kind == "Pod":
+    if resource.core_kind == "Pod":
         conditions = table_pods.pod_conditions(obj)
         if conditions:
             shown["conditions"] = conditions

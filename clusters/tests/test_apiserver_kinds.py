@@ -297,6 +297,31 @@ def test_a_definition_takes_its_objects_with_it(server: Server, pools: str, name
     assert 'must be spec.names.plural+"."+spec.group' in server.refused("POST", CRDS, wrong)[2]
 
 
+def test_a_custom_kind_may_have_the_name_of_another(server: Server, namespace: str) -> None:
+    group = f"{namespace}.example.dev"
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "deprecated": True,
+        "deprecationWarning": 'say "no"\r\nX-Other: 1',
+        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+    }
+    names = {"plural": "services", "kind": "Service"}
+    body = {
+        "metadata": {"name": f"services.{group}"},
+        "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+    server.ok("POST", CRDS, body)
+    path = f"/apis/{group}/v1/namespaces/{namespace}/services"
+    eventually(lambda: server.call("GET", path)[0] == 200)
+    made = server.session.post(server.url + path, json={"metadata": {"name": "1.a"}, "x": [1]}, timeout=10)
+    assert made.status_code == 201 and made.json()["x"] == [1] and "spec" not in made.json()
+    assert "X-Other" not in made.headers
+    server.ok("DELETE", f"{path}/1.a")
+    server.ok("DELETE", f"{CRDS}/services.{group}")
+
+
 def test_discovery_can_be_had_all_at_once(server: Server) -> None:
     accept = {
         "Accept": "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
