@@ -69,9 +69,11 @@ class Stream:
 
 
 async def ask(path: str, request: dict[str, Any]) -> Stream:
-    """Opens a request. Refused: as the kubelet refuses it, or 503 where it does not answer."""
+    """Opens a request. Refused: as the kubelet refuses it; 503 where it does not answer, 404 without one."""
     if not path:
-        raise unavailable("no kubelet is known: the API server was started without --kubelet-socket")
+        # Not 503: who asks may have another way to a log, and need not try this one again.
+        why = "the server could not find the requested resource (started without --kubelet-socket)"
+        raise Refused(404, "NotFound", why)
     writer = None
     try:
         async with asyncio.timeout(_PATIENCE):
