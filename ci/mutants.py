@@ -117,7 +117,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="miniatures to run (default: all)")
     parser.add_argument("--list", action="store_true", help="print them and what each decides wrongly")
-    parser.add_argument("--jobs", type=int, default=3, help="how many at a time (default 3)")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default 2)")
     options = parser.parse_args()
     known = load()
     unknown = ", ".join(sorted(set(options.names) - {miniature.name for miniature in known}))
