@@ -275,13 +275,14 @@ async def test_strays_are_adopted_surplus_goes_and_orphans_of_a_dead_owner_are_r
     await until(lambda: client.list(PODS), lambda pods: not pods)
 
 
-async def test_a_hundred_and_fifty_pods_come_up_in_two_slices_and_go(client: Client) -> None:
+async def test_a_hundred_and_fifty_pods_come_up_in_several_slices_and_go(client: Client) -> None:
     await client.create(SERVICES, service())
     await client.create(DEPLOYMENTS, deployment(replicas=150))
-    slices = await until(
-        lambda: slices_of(client), lambda found: len(ready(found)) == 150 and len(found) == 2
-    )
-    assert all(len(s["endpoints"]) <= 100 for s in slices)
+    slices = await until(lambda: slices_of(client), lambda found: len(ready(found)) == 150)
+    sizes = [len(s["endpoints"]) for s in slices]
+    # As upstream: a round's newcomers go to a slice with room for all of them, else to a new one; so how many
+    # slices there are follows from how many pods became ready together, and only the bounds are certain.
+    assert sum(sizes) == 150 and len(sizes) >= 2 and max(sizes) <= 100
     placed = [p["spec"]["nodeName"] for p in await client.list(PODS)]
     assert (placed.count("n1"), placed.count("n2")) == (75, 75)
 
