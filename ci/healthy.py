@@ -13,7 +13,8 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
-HEALTHY = ("reference-iptables", "reference-iptables-1.18", "reference-nftables", "reference-loadbalancer")
+HEALTHY = ("reference-iptables", "reference-iptables-1.18", "reference-nftables",
+           "reference-userspace", "reference-loadbalancer")
 SECONDS = 240
 
 

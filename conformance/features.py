@@ -15,7 +15,9 @@ from enum import StrEnum
 class Feature(StrEnum):
     """What can be declared; the value is the word used in descriptors and on the command line."""
 
-    # Those that are either there or not.
+    # Those that are either there or not; the first two are there unless it is said that they are not.
+    CLIENT_ADDRESS = "client-address"
+    SEAMLESS_RESTART = "seamless-restart"
     SIDECAR_PORTS = "sidecar-ports"
     FRAGMENTED_UDP = "fragmented-udp"
     SERVICE_CIDRS = "service-cidrs"
@@ -71,10 +73,17 @@ class About:
     sentence: str
     since: str = "1.0"  # Kubernetes release that defined it
     values: tuple[str, ...] = ()  # empty: true or false; else the conducts to choose from
+    presumed: bool = False  # what holds where nothing is declared
 
 
 _A = About
 ABOUT: Mapping[Feature, About] = {
+    Feature.CLIENT_ADDRESS: _A(
+        "Backends see the client's own address where Kubernetes promises it; not behind a proxy of sockets.",
+        presumed=True),
+    Feature.SEAMLESS_RESTART: _A(
+        "Connections live on while the proxy restarts; not where they end in the proxy itself.",
+        presumed=True),
     Feature.SIDECAR_PORTS: _A("A named port of a restartable init container can be a targetPort.", "1.33"),
     Feature.FRAGMENTED_UDP: _A("UDP datagrams larger than the MTU pass through a Service both ways."),
     Feature.SERVICE_CIDRS: _A("Services of an added ServiceCIDR object are served.", "1.33"),
@@ -149,7 +158,8 @@ class DeclarationError(Exception):
 
 @dataclass(frozen=True)
 class Declaration:
-    """What an implementation says of itself. What is not declared is not claimed."""
+    """What an implementation says of itself. What is not declared is not claimed, but for what is
+    presumed."""
 
     values: Mapping[Feature, bool | str] = field(default_factory=dict)
 
@@ -163,8 +173,8 @@ class Declaration:
         return cls(found)
 
     def supports(self, feature: Feature) -> bool:
-        """True when declared: true, or as any conduct but ``none``."""
-        return self.values.get(feature, False) not in (False, "none")
+        """True when declared, as true or any conduct but ``none``, or presumed and not denied."""
+        return self.values.get(feature, ABOUT[feature].presumed) not in (False, "none")
 
     def conduct(self, feature: Feature) -> str:
         """The declared conduct of a feature with several; empty when it is not declared."""

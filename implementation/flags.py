@@ -16,7 +16,7 @@ from implementation.node.server import AddressError, split_address
 from implementation.objects import ObjectError, fields
 from implementation.settings import Settings, SettingsError
 
-MODES = ("nftables", "iptables")  # the first is the default
+MODES = ("nftables", "iptables", "userspace")  # the first is the default
 DETECT_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

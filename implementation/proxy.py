@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from implementation import kubeconfig, modes, watch
-from implementation.dataplane import Dataplane, Noticing
+from implementation.dataplane import Answering, Closing, Dataplane, Noticing
 from implementation.loop import Loop, Pace, Synced
 from implementation.node import addresses, conntrack, sysctls
 from implementation.node.command import CommandError
@@ -83,6 +83,8 @@ class Proxy:
             )
         finally:
             await self.ports.close()
+            if isinstance(self.dataplane, Closing):
+                await asyncio.to_thread(self.dataplane.close)
 
     def _watch(
         self,
@@ -131,11 +133,13 @@ class Proxy:
         metrics.ended(ended)
 
     async def _end_flows(self, desired: Desired) -> int:
-        if not self.flows.needed(desired):
+        plane = self.dataplane
+        answering = plane.answering() if isinstance(plane, Answering) else conntrack.served(desired)
+        if not self.flows.needed(answering):
             return 0
         try:
             local = frozenset(await asyncio.to_thread(addresses.local))
-            return await asyncio.to_thread(self.flows.reconcile, desired, local)
+            return await asyncio.to_thread(self.flows.reconcile, answering, local)
         except CommandError as error:
             self._say_once(f"stale UDP flows cannot be ended, clients may keep a gone endpoint: {error}")
             return 0

@@ -40,7 +40,7 @@ def test_the_conduct_none_is_not_supported() -> None:
     ("told", "said"),
     [
         ({"sctpp": True}, "did you mean sctp"),
-        ({"zzz": True}, "known are sidecar-ports"),
+        ({"zzz": True}, "known are client-address"),
         ({"sctp": "yes"}, "sctp is true or false, not 'yes'"),
         ({"sctp": 1}, "true or false, not 1"),
         ({"iptables-chains": "1.19"}, '"current" or "1.18" or "none", not \'1.19\''),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -72,4 +73,23 @@ class Noticing(Protocol):
 
     def fileno(self) -> int:
         """A descriptor that becomes readable then; :meth:`Dataplane.intact` reads it, and never blocks."""
+        ...
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A data plane whose own sockets answer clients of UDP Services, in the place of endpoints."""
+
+    def answering(self) -> Mapping[int, Mapping[tuple[str, int], frozenset[str]]]:
+        """By family, where clients may send to (an empty address is any of this node's), and which of our
+        ports, as ":port", must answer there."""
+        ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A data plane that has more to end than its rules, which stay."""
+
+    def close(self) -> None:
+        """End what belongs to this process. Blocks."""
         ...

@@ -17,7 +17,7 @@ from implementation.node import command
 from implementation.state.desired import Desired
 
 Where = tuple[str, int]  # address and port; address "" stands for any address of this node
-Flows = Mapping[Where, frozenset[str]]  # where clients send → "ip:port" of endpoints a flow may stay with
+Flows = Mapping[Where, frozenset[str]]  # where clients send → who may answer, "ip:port" or ":port" of our own
 _FIELD = re.compile(r"\b(src|dst|sport|dport)=(\S+)")
 
 
@@ -62,7 +62,8 @@ def stale(flows: Iterable[Flow], allowed: Flows, local: frozenset[str]) -> list[
         keep = allowed.get((flow.destination, flow.port))
         if keep is None and flow.destination in local:
             keep = allowed.get(("", flow.port))
-        if keep is not None and flow.target not in keep:
+        ours = f":{flow.answers_port}" if flow.answers in local else flow.target
+        if keep is not None and not keep & {flow.target, ours}:
             gone.add(flow)
     return sorted(gone)
 
@@ -116,10 +117,11 @@ class Reconciler:
     def __init__(self) -> None:
         self._done: dict[int, Flows] = {4: {}, 6: {}}
 
-    def reconcile(self, desired: Desired, local: frozenset[str]) -> int:
-        """How many kinds of flows were ended. ``local`` are this node's addresses. Raises CommandError."""
+    def reconcile(self, answering: Mapping[int, Flows], local: frozenset[str]) -> int:
+        """How many kinds of flows were ended, by family ``answering`` tells who may answer. ``local`` are
+        this node's addresses. Raises CommandError."""
         ended = 0
-        for family, now in served(desired).items():
+        for family, now in answering.items():
             if now == self._done[family]:
                 continue
             for flow in stale(listed(family), with_ended(now, self._done[family]), local):
@@ -128,6 +130,6 @@ class Reconciler:
             self._done[family] = now
         return ended
 
-    def needed(self, desired: Desired) -> bool:
+    def needed(self, answering: Mapping[int, Flows]) -> bool:
         """True when something changed for UDP clients since the last time."""
-        return served(desired) != self._done
+        return answering != self._done

@@ -19,11 +19,13 @@ from implementation.dataplane.fake import Fake
 from implementation.dataplane.iptables import Iptables, restore
 from implementation.dataplane.iptables.names import Style
 from implementation.dataplane.nftables import Nftables
+from implementation.dataplane.userspace import Userspace
 from implementation.objects import SliceEndpoint
 from implementation.state.desired import Desired
 from implementation.tests.build import OPTIONS, ROWS, desired, endpoints_of, service
 from implementation.tests.lab import inside, sh
 from implementation.tests.nftables import listing
+from implementation.tests.userspace import doorways
 
 POD0, POD1 = SliceEndpoint("10.42.0.2", node="here"), SliceEndpoint("10.42.1.3", node="there")
 
@@ -120,6 +122,12 @@ def in_rows() -> Any:
     return lived(Nftables(ROWS), listing.dump)
 
 
+def in_sockets() -> Any:
+    sh("ip link set lo up")
+    dataplane = Userspace(ROWS)
+    return lived(dataplane, lambda: doorways.dump(dataplane))
+
+
 def in_memory() -> Any:
     fake = Fake()
     return lived(fake, fake.dump)
@@ -162,12 +170,13 @@ EXPECTED = [
         pytest.param("current", marks=pytest.mark.kernel),
         pytest.param("1.18", marks=pytest.mark.kernel),
         pytest.param("rows", marks=pytest.mark.kernel),
+        pytest.param("sockets", marks=pytest.mark.kernel),
     ]
 )
 def life(request: pytest.FixtureRequest) -> Any:
     """The life of a data plane: in memory, or in the kernel with rows or with chains of one style."""
-    if request.param == "rows":
-        return inside(in_rows)
+    if request.param in ("rows", "sockets"):
+        return inside({"rows": in_rows, "sockets": in_sockets}[request.param])
     return in_memory() if request.param == "fake" else inside(in_kernel, request.param)
 
 

@@ -114,7 +114,7 @@ class TestConntrack:
         } == conntrack.served(wanted)
 
     def test_without_udp_services_nothing_is_needed(self) -> None:
-        assert not conntrack.Reconciler().needed(desired((service(), [])))
+        assert not conntrack.Reconciler().needed(conntrack.served(desired((service(), []))))
 
 
 class TestAddresses:

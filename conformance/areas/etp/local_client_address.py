@@ -12,7 +12,8 @@ from conformance.timing import Aim
 
 
 @requirement(
-    "ETP-02", Level.CORE, needs={"two-nodes", "outside"}, features={Feature.LOAD_BALANCER},
+    "ETP-02", Level.CORE, needs={"two-nodes", "outside"},
+    features={Feature.LOAD_BALANCER, Feature.CLIENT_ADDRESS},
     source="e2e loadbalancer.go, 'should work for type=LoadBalancer' (ESIPP), which only asks that the "
     "address be no node's",
 )

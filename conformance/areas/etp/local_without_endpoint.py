@@ -27,8 +27,9 @@ async def local_without_endpoint(lab: Lab) -> None:
         target = (lab.nodes[number].addresses[0], served.node_port())
         return Aim(lab.outside, Probe("tcp", target, count=100, concurrency=100, timeout=timeout))
 
-    seen = Answered(by=backends.nonces, source=frozenset(lab.outside.addresses))
-    says = "the pod answers through its own node, and sees the client's own address"
+    kept = lab.declaration.supports(Feature.CLIENT_ADDRESS)
+    seen = Answered(by=backends.nonces, source=frozenset(lab.outside.addresses) if kept else None)
+    says = "the pod answers through its own node" + (", and sees the client's own address" if kept else "")
     if not await lab.serves("with an endpoint", [to(0, lab.timing.attempt.seconds)], seen, says):
         return
     reject = lab.declaration.conduct(Feature.ETP_LOCAL_EMPTY) == "reject"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conformance.expectations import Answered
+from conformance.features import Feature
 from conformance.lab import Lab
 from conformance.measuring import around, record
 from conformance.objects import port
@@ -18,6 +19,7 @@ HELD = 20  # established connections a place, each with something to say ten tim
 
 @requirement(
     "LIFECYCLE-03", Level.CORE, needs={"two-nodes", "outside", "snapshot", "signal"}, disruptive=True,
+    features={Feature.SEAMLESS_RESTART},
     source="kubernetes #75360, #76376, #73154, PR #75283; Cilium #29667, #27215, #26944: seconds of refused "
     "or dropped connections, and connections cut, on every restart of the proxy",
 )

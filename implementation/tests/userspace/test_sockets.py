@@ -1,0 +1,237 @@
+"""Real sockets of mode userspace, in namespaces of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from implementation.dataplane.userspace import datagrams
+from implementation.dataplane.userspace.datagrams import Datagrams
+from implementation.dataplane.userspace.listener import Listener
+from implementation.dataplane.userspace.pump import Pump
+from implementation.dataplane.userspace.turns import Clients, Turns
+from implementation.state.desired import Endpoint
+from implementation.tests.lab import eventually, inside, sh
+
+pytestmark = pytest.mark.kernel
+MARK, BIG = 0x4000, 24 << 20
+Door = Listener | Datagrams
+
+
+def opened(sort: type[Listener] | type[Datagrams], *ports: int) -> tuple[Pump, Door, Turns]:
+    """A door with endpoints on these ports of loopback."""
+    sh("ip link set lo up")
+    pump, turns = Pump(), Turns(Clients())
+    turns.replace(tuple(Endpoint("127.0.0.1", port) for port in ports))
+    return pump, pump.call(lambda: sort(pump, 4, turns, MARK)), turns
+
+
+def server(job: Callable[[socket.socket], None]) -> int:
+    """The port of a server that does ``job`` with each connection."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=100)
+
+    def serve() -> None:
+        while True:
+            threading.Thread(target=job, args=(listening.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return int(listening.getsockname()[1])
+
+
+def client(door: Door) -> socket.socket:
+    made = socket.create_connection(("127.0.0.1", door.port), 10)
+    made.settimeout(10)
+    return made
+
+
+def whole(made: socket.socket) -> bytes:
+    """Everything up to the end of the stream."""
+    return b"".join(iter(lambda: made.recv(1 << 16), b""))
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        return int(made.getsockname()[1])
+
+
+def half_close() -> Any:
+    def digest(made: socket.socket) -> None:
+        said = hashlib.sha256(whole(made)).hexdigest()  # answers only after the end was seen
+        made.sendall(said.encode() * 10_000)
+        made.close()
+
+    _, door, _ = opened(Listener, server(digest))
+    data = os.urandom(BIG)
+    made = client(door)
+    made.sendall(data)
+    made.shutdown(socket.SHUT_WR)
+    return whole(made).decode() == hashlib.sha256(data).hexdigest() * 10_000
+
+
+def test_bytes_arrive_unchanged_and_each_direction_ends_by_itself() -> None:
+    assert inside(half_close)
+
+
+def pressure() -> Any:
+    go, got = threading.Event(), []
+
+    def slow(made: socket.socket) -> None:
+        go.wait(20)
+        got.append(len(whole(made)))
+        made.close()
+
+    _, door, _ = opened(Listener, server(slow))
+    made = client(door)
+    made.setblocking(False)
+    sent, silent = 0, 0
+    while silent < 50:  # until nobody takes anything for a while
+        try:
+            sent += made.send(bytes(1 << 16))
+            silent = 0
+        except BlockingIOError:
+            silent += 1
+            threading.Event().wait(0.01)
+    go.set()
+    made.setblocking(True)
+    made.shutdown(socket.SHUT_WR)
+    return [sent, whole(made).decode(), eventually(lambda: got == [sent])]
+
+
+def test_a_slow_reader_holds_the_sender_up_and_nothing_is_lost() -> None:
+    sent, rest, same = inside(pressure)
+
+    assert 0 < sent < 64 << 20  # bounded by buffers, not by memory
+    assert (rest, same) == ("", True)
+
+
+def resets() -> Any:
+    seen = []
+
+    def hear(made: socket.socket) -> None:
+        made.sendall(b"hello")
+        try:
+            seen.append(whole(made).decode())
+        except ConnectionResetError:
+            seen.append("reset")
+
+    _, door, _ = opened(Listener, server(hear))
+    made = client(door)
+    made.recv(5)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    made.close()
+    eventually(lambda: bool(seen))
+    return seen
+
+
+def test_a_reset_is_passed_on() -> None:
+    assert inside(resets) == ["reset"]
+
+
+def dialling() -> Any:
+    good = server(lambda made: (made.sendall(b"good"), made.close())[1])
+    pump, door, turns = opened(Listener, free_port(), good)
+    served = {whole(client(door)) for _ in range(20)}
+    dead = Endpoint("127.0.0.1", free_port())
+    pump.call(lambda: turns.replace((dead,)))
+    try:
+        none = whole(client(door)).decode()
+    except ConnectionResetError:
+        none = "reset"
+    return [sorted(one.decode() for one in served), none]
+
+
+def test_an_endpoint_that_refuses_is_passed_over_and_without_any_the_client_is_reset() -> None:
+    assert inside(dialling) == [["good"], "reset"]
+
+
+def idle() -> Any:
+    pump, door, _ = opened(Listener, server(lambda made: (made.sendall(b"x"), made.recv(1), made.close())[2]))
+    whole_first = client(door)
+    whole_first.recv(1)
+    base = descriptors()
+    held = [client(door) for _ in range(50)]
+    for made in held:
+        made.recv(1)
+    each = (descriptors() - base) / 50
+    pump.call(door.close)  # no more are accepted, those that are there go on
+    for made in held:
+        made.sendall(b"y")
+    ended = [whole(made) for made in held]
+    for made in held:
+        made.close()
+    return [each, set(map(len, ended)) == {0}, eventually(lambda: descriptors() <= base)]
+
+
+def test_an_idle_connection_costs_few_descriptors_and_outlives_its_door() -> None:
+    each, ended, freed = inside(idle)
+
+    assert each <= 4 + 0.5  # two of ours; the client's and the server's ends are in this process as well
+    assert ended and freed
+
+
+def udp_echo(name: bytes) -> socket.socket:
+    made = socket.socket(type=socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            data, peer = made.recvfrom(65535)
+            made.sendto(name + data, peer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return made
+
+
+def sessions() -> Any:
+    datagrams.UNANSWERED_SECONDS = datagrams.IDLE_SECONDS = 0.5
+    servers = {name: udp_echo(name) for name in (b"a", b"b")}
+    ports = {name: made.getsockname()[1] for name, made in servers.items()}
+    pump, door, turns = opened(Datagrams, *ports.values())
+    assert isinstance(door, Datagrams)
+    clients = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(4)]
+
+    def said(made: socket.socket, data: bytes = b"?") -> bytes:
+        made.settimeout(5)
+        made.connect(("127.0.0.1", door.port))  # so that only answers from there arrive
+        made.send(data)
+        return made.recv(65535)
+
+    first = [[said(made) for _ in range(3)] for made in clients]
+    big = len(said(clients[0], bytes(60_000)))
+    pump.call(lambda: turns.replace((Endpoint("127.0.0.1", ports[b"b"]),)))
+    pump.call(lambda: door.leave([f"127.0.0.1:{ports[b'b']}"]))
+    after = {said(made) for made in clients}
+    held = len(door)
+    return {
+        "one each": all(len(set(answers)) == 1 for answers in first),
+        "shared": sorted(answers[0].decode() for answers in first),
+        "big": big,
+        "after": [one.decode() for one in after],
+        "held": held,
+        "idle": eventually(lambda: len(door) == 0),
+    }
+
+
+def test_a_udp_client_keeps_its_endpoint_until_that_is_gone_or_it_was_idle() -> None:
+    seen = inside(sessions)
+
+    assert seen == {
+        "one each": True,
+        "shared": ["a?", "a?", "b?", "b?"],
+        "big": 60_001,
+        "after": ["b?"],
+        "held": 4,
+        "idle": True,
+    }
