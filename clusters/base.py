@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 
 class ClusterError(Exception):
@@ -47,6 +47,7 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     ready: str = ""  # URL asked in the command's own network until it answers 200; empty: no wait
     ready_seconds: float = 30.0
+    account: str = ""  # NAMESPACE/NAME of the ServiceAccount whose token it gets; empty: an administrator's
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Implementation:
     controllers: tuple[Command, ...] = ()
     features: Mapping[str, bool | str] = field(default_factory=dict)  # declared optional features
     url: str = ""
+    objects: tuple[Mapping[str, Any], ...] = ()  # applied before anything is started
 
 
 class Workload(Protocol):

@@ -5,6 +5,7 @@
     name = "reference-iptables"
     version = "0.1.0"
     description = "…"            # optional, as is url
+    manifests = ["rights.yaml"]  # optional: applied first; beside the descriptor
     [[per-node]]                 # a program on every node; [[controller]]: one on the control plane
     name = "kube-proxy"
     python = "module:function"   # or argv = ["kube-proxy", …]
@@ -12,6 +13,7 @@
     env = { NAME = "value" }
     ready = "http://127.0.0.1:10256/healthz"
     ready-seconds = 30
+    account = "kube-system/kube-proxy"  # whose token its kubeconfig holds; without it, an administrator's
     [features]                   # optional features it declares: true, false or a text
     iptables-chains = "current"
     [miniature]                  # only in a wrong implementation: what must catch it
@@ -28,12 +30,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from clusters import manifests
 from clusters.base import ClusterError, Command, Implementation
 
-_TOP = ("name", "version", "description", "url", "per-node", "controller", "features", "miniature")
-_COMMAND = ("name", "python", "argv", "args", "env", "ready", "ready-seconds")
+_TOP = ("name", "version", "description", "url", "manifests",
+        "per-node", "controller", "features", "miniature")
+_COMMAND = ("name", "python", "argv", "args", "env", "ready", "ready-seconds", "account")
 _PLACEHOLDERS = ("node", "node_ip", "kubeconfig", "cluster_cidr", "service_cidr", "run_dir")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9.-]*")
 _ENTRY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -102,6 +107,8 @@ def parse(data: Mapping[str, Any], where: str) -> Implementation:
         name=name, version=_text(data, "version", where, "", needed=True),
         description=_text(data, "description", where, ""), per_node=per_node, controllers=controllers,
         features=dict(features), url=_text(data, "url", where, ""),
+        objects=tuple(item for file in _list(data, "manifests", where, "")
+                      for item in manifests.read(Path(where).parent / file)),
     )
 
 
@@ -151,11 +158,15 @@ def _command(data: Mapping[str, Any], where: str, inside: str) -> Command:
         raise ClusterError(f"{where}: {inside}ready-seconds is {seconds!r}; a number above 0, at most 3600")
     ready = _text(data, "ready", where, inside)
     _ready(ready, where, inside)
+    account = _text(data, "account", where, inside)
+    if account and not _ACCOUNT.fullmatch(account):
+        raise ClusterError(f"{where}: {inside}account is {account!r}; "
+                           "write NAMESPACE/NAME of a ServiceAccount")
     args = _list(data, "args", where, inside)
     for text in (*argv, *args, *env.values()):
         _braces(text, where, inside)
     return Command(name=name, argv=argv, python=python, args=args, env=dict(env), ready=ready,
-                   ready_seconds=float(seconds))
+                   ready_seconds=float(seconds), account=account)
 
 
 def _list(data: Mapping[str, Any], key: str, where: str, inside: str) -> tuple[str, ...]:

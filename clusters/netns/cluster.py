@@ -258,6 +258,7 @@ def _as_json(implementation: Implementation) -> conversation.Object:
 
     return {
         "name": implementation.name, "version": implementation.version,
+        "objects": [dict(item) for item in implementation.objects],
         "per_node": [one(command) for command in implementation.per_node],
         "controllers": [one(command) for command in implementation.controllers],
     }

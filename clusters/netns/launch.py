@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from clusters import binaries, controlplane
 from clusters.base import ClusterError
 from clusters.netns.plan import Options
 from clusters.netns.runfolder import RunFolder
@@ -73,9 +74,13 @@ class Machine:
         self._process: subprocess.Popen[bytes] | None = None
         self._up = threading.Event()
         self._error: Exception | None = None
+        self._path = ""  # where programs of others are looked for
+        self._programs: dict[str, str] = {}  # of a real control plane: name -> file
 
     async def start(self, options: Options, preload: Sequence[str], asked: float) -> None:
         """Start it and wait until the cluster stands; ClusterError says why it does not."""
+        self._path = binaries.search_path(options.bin_dir)
+        self._programs = binaries.find(controlplane.PROGRAMS, self._path) if options.real else {}
         ready, says = os.pipe2(os.O_CLOEXEC)
         with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
             config = self._config(options, preload, asked, listener, says)
@@ -139,6 +144,7 @@ class Machine:
         return {
             "run": self.folder.run, "run_folder": str(self.folder.path), "nodes": options.nodes,
             "seed": options.seed, "apiserver": options.apiserver, "preload": list(preload), "asked": asked,
+            "path": self._path, "programs": self._programs,
             "node_grace": options.node_grace, "servicelb": options.servicelb,
             "ready_fd": says, "keep": _program_folders(),
             "listener_fd": listener.fileno(), "listener_port": listener.getsockname()[1],

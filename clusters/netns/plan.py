@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -22,7 +23,8 @@ MOST_NODES = 20  # .114 upward, below the seed's load balancer pool that begins 
 API_SERVER = "clusters.apiserver.http:main"
 _FIRST_NODE = 114
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*", re.ASCII)
-_OPTIONS = "seed, servicelb, dual, nodes=N, node-grace=SECONDS and apiserver=MODULE:FUNCTION"
+_OPTIONS = ("seed, servicelb, dual, nodes=N, node-grace=SECONDS, apiserver=MODULE:FUNCTION, "
+            "control-plane=real and bin-dir=FOLDER")
 _FORMS = "netns://, netns://2-nodes, or with options netns://?seed&nodes=3"
 
 
@@ -49,6 +51,8 @@ class Options:
     seed: bool = False
     servicelb: bool = False  # run an imitation of k3s's ServiceLB
     apiserver: str = API_SERVER  # module:function that is run as the API server
+    real: bool = False  # etcd, kube-apiserver, kube-controller-manager and kube-scheduler instead of our own
+    bin_dir: str = ""  # folder of real programs; empty: the usual places
     node_grace: float = 40.0  # seconds without a heartbeat until a node is NotReady; 40 as in Kubernetes
 
 
@@ -65,10 +69,9 @@ def parse(url: str) -> Options:
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name == "nodes":
             sizes.append(_count(url, value))
-        elif name == "apiserver":
-            found["apiserver"] = _entry(url, value)
-        elif name == "node-grace":
-            found["node_grace"] = _seconds(url, value)
+        elif name in _VALUES:
+            field, read = _VALUES[name]
+            found[field] = read(url, value)
         elif name not in ("seed", "servicelb", "dual"):
             raise ClusterError(f"{url}: unknown option {name!r}; the options are {_OPTIONS}")
         elif _flag(url, name, value):
@@ -80,7 +83,18 @@ def parse(url: str) -> Options:
     nodes = sizes[0] if sizes else 3
     if not 1 <= nodes <= MOST_NODES:
         raise ClusterError(f"{url}: {nodes} nodes; between 1 and {MOST_NODES} are possible")
+    if found.get("real"):
+        _only_embedded(url, found)
     return Options(nodes, **found)
+
+
+def _only_embedded(url: str, found: dict[str, Any]) -> None:
+    """Refuse what a real control plane cannot be asked for."""
+    for name, why in (("seed", "the post's addresses are kept by the embedded API server"),
+                      ("servicelb", "ServiceLB's imitation is one of the embedded controllers"),
+                      ("apiserver", "the API server is kube-apiserver then")):
+        if found.get(name):
+            raise ClusterError(f"{url}: {name} and control-plane=real: {why}; leave out one of them")
 
 
 def _entry(url: str, text: str) -> str:
@@ -98,6 +112,12 @@ def _size(url: str, text: str) -> list[int]:
     if found := re.fullmatch(r"([0-9]{1,4})-nodes?", text):
         return [int(found[1])]
     raise ClusterError(f"{url}: {text!r} is not a size such as 3-nodes; write {_FORMS}")
+
+
+def _plane(url: str, text: str) -> bool:
+    if text not in ("real", "embedded"):
+        raise ClusterError(f"{url}: control-plane={text}; write control-plane=real or control-plane=embedded")
+    return text == "real"
 
 
 def _count(url: str, text: str) -> int:
@@ -118,6 +138,13 @@ def _flag(url: str, name: str, value: str) -> bool:
     if value in ("0", "false"):
         return False
     raise ClusterError(f"{url}: {name}={value}; write {name} alone, {name}=true or {name}=false")
+
+
+# Options with a value: the field of Options each is for, and how it is read.
+_VALUES: dict[str, tuple[str, Callable[[str, str], Any]]] = {
+    "apiserver": ("apiserver", _entry), "node-grace": ("node_grace", _seconds),
+    "control-plane": ("real", _plane), "bin-dir": ("bin_dir", lambda _url, text: text),
+}
 
 
 def node_plans(count: int) -> list[NodePlan]:

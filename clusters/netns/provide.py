@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from clusters import binaries, manifests
 from clusters.base import ClusterError
+from clusters.client import ApiError
 from clusters.netns import plan, probing
 from clusters.netns.hosts import Host, Process
 from clusters.netns.program import Program
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 _END_SECONDS = 15.0  # patience for a clean end before SIGKILL
 _DEADLY = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGABRT)
+_TOKEN_REQUEST: Object = {  # good for longer than any cluster lives
+    "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+    "spec": {"expirationSeconds": 30 * 86400},
+}
 _BETWEEN = 0.01  # seconds between looks whether a program is ready
 
 
@@ -55,19 +61,41 @@ class Provided:
         if self._running:
             raise ClusterError(f"implementation {self._name!r} runs already; a cluster runs one at a time")
         self._name = implementation["name"]
+        for command in (*implementation["per_node"], *implementation["controllers"]):
+            self._must_exist(command)
+        await manifests.apply(self._rooms.admin, implementation["objects"])
         hosts = [(node.name, node.address) for node in self._rooms.nodes]
         # The importing happens once a host, before the forks, and on all hosts at the same time.
         self._modules = sorted({one["python"] for one in implementation["per_node"] if one["python"]})
         await asyncio.gather(*(self._rooms.host(name).preload(self._modules) for name, _address in hosts))
-        number = 0
+        places: list[tuple[Object, str, str]] = []
         for command in implementation["per_node"]:
             for name, address in hosts:
-                self._running.append(self._start(command, name, address, number))
-                number += 1
+                places.append((command, name, address))
         for command in implementation["controllers"]:
-            self._running.append(self._start(command, "control-plane", plan.CONTROL_PLANE, number))
-            number += 1
+            places.append((command, "control-plane", plan.CONTROL_PLANE))
+        for number, (command, name, address) in enumerate(places):
+            await self._let_in(command, name, number)
+            self._running.append(self._start(command, name, address, number))
         await asyncio.gather(*(self._ready(running) for running in self._running))
+
+    def _must_exist(self, command: Object) -> None:
+        """ClusterError when the program of a command is nowhere on this machine."""
+        if command["argv"] and "{" not in command["argv"][0]:
+            binaries.find([command["argv"][0]], self._rooms.program_path)
+
+    async def _let_in(self, command: Object, host: str, number: int) -> None:
+        """Put the token of the command's account into its kubeconfig, where it names one."""
+        if not command["account"]:
+            return
+        namespace, _, name = command["account"].partition("/")
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+        try:
+            given = await self._rooms.admin.create(path, _TOKEN_REQUEST)
+        except ApiError as error:
+            raise ClusterError(f"{command['name']} on {host}: no token for account {command['account']}: "
+                               f"{error}; is the ServiceAccount in the manifests?") from error
+        self._rooms.write_kubeconfig(f"implementation-{number}", given["status"]["token"])
 
     def dead(self) -> list[str]:
         """One sentence for each program that has ended."""
@@ -144,6 +172,7 @@ class Provided:
         }
         log = folder / "log"
         extra = {key: fill(text, values) for key, text in command["env"].items()}
+        extra.setdefault("PATH", rooms.program_path)
         process = host.start(Program(
             argv=tuple(fill(word, values) for word in (*command["argv"], *command["args"]))
             if command["argv"] else (),

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
 from clusters.netns import bootstrap, kernel, kubesystem, plan, topology
-from clusters.netns.hosts import Host, Process, base_environment, connect, run
+from clusters.netns.embedded import EmbeddedPlane
+from clusters.netns.hosts import Host, Process, base_environment, run
 from clusters.netns.program import Program
+from clusters.netns.realplane import RealPlane
 
 if TYPE_CHECKING:
+    from clusters.client import Client
     from clusters.netns.kubelet import Kubelet
 
-_PATIENCE = 30.0  # seconds for the API server to answer; patience only, it takes 0.2 s
 _LOG_LINES = 20
 
 
@@ -44,10 +46,11 @@ class Rooms:
         self.hosts: dict[str, Host] = {}
         self.network = topology.Network()
         self.timings: dict[str, float] = {}  # step -> seconds since the judge asked
-        self.tokens = bootstrap.make_tokens()
+        self.plane = RealPlane(self) if config["programs"] else EmbeddedPlane(self)
         self.stop = asyncio.Event()
         self.own: dict[str, Process] = {}  # the cluster's own programs
         self._zygote = zygote
+        self.admin: Client  # may do everything; it is there once the API server answers
         self._kubelet: Kubelet | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         (self.folder / "logs").mkdir()
@@ -97,6 +100,11 @@ class Rooms:
         """The environment of a program on a host: it can import what the judge can."""
         return base_environment(self.config["run"], {"PYTHONPATH": self.config["pythonpath"], **extra})
 
+    @property
+    def program_path(self) -> str:
+        """Where the programs of an implementation are found: real components first."""
+        return str(self.config["path"])
+
     def pod_environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         """The environment of a program in a pod."""
         return base_environment(self.config["run"], extra)
@@ -120,25 +128,28 @@ class Rooms:
         for name in names:
             self.raise_host(name)
         self._hear_zygote()
-        server = self._start_api_server()
+        self.plane.start()
         from clusters.client import Client  # 0.35 s, while the zygote loads the same and forks the server
         from clusters.netns.kubelet import Kubelet
 
         self.mark("kubelet loaded")
-        await self._api_answers(server)
+        await self.plane.answers()
         self.mark("api answers")
         self._write_kubeconfigs()
         client = Client.from_kubeconfig(self.folder / "internal" / "kubelet")
         await client.__aenter__()
-        await self._first_objects(client)
+        self.admin = await Client.from_kubeconfig(self.folder / "internal" / "kubernetes-admin").__aenter__()
+        await self._first_objects(self.admin)
         self.mark("first objects")
-        self._start_controllers()
+        self.plane.control()
         await asyncio.gather(*(self.network_plugin(node) for node in self.nodes))
         self.mark("pod network")
         self._kubelet = Kubelet(self, client)
         self.spawn(self._kubelet.serve())
         if self.config["seed"]:
-            self.spawn(self._kube_system(client))
+            self.spawn(self._kube_system(self.admin))
+        await self.plane.settled(self.admin)
+        self.mark("settled")
 
     def raise_host(self, name: str) -> None:
         """Have a host's init forked, its first or, after a power cut, another."""
@@ -161,59 +172,37 @@ class Rooms:
 
         loop.add_reader(self._zygote, hear)
 
-    def _start_api_server(self) -> Process:
-        internal = self.folder / "internal"
-        (internal / "tokens").write_text(bootstrap.token_file(self.tokens))
-        (internal / "reserve").write_text(json.dumps(bootstrap.reservations(self.config["seed"])))
-        (internal / "pki").mkdir()
-        names = ("127.0.0.1", "localhost", plan.CONTROL_PLANE, plan.API_SERVICE, "kubernetes",
-                 "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
-        program = Program(
-            python=self.config["apiserver"],
-            args=("--listen", f"{plan.CONTROL_PLANE}:{bootstrap.API_PORT}", "--inherit-fd", "3",
-                  "--token-file", str(internal / "tokens"), "--cert-dir", str(internal / "pki"),
-                  "--service-cidr", plan.SERVICE_CIDR, "--cluster-cidr", plan.CLUSTER_CIDR,
-                  "--node-port-range", "30000-32767", "--reserve", str(internal / "reserve"),
-                  "--san", ",".join(names)),
-            env=self.environment(), log=str(self.folder / "logs" / "api-server"), fds=(3,),
-        )
-        listener = self.config["listener_fd"]
-        process = self.hosts["control-plane"].start(program, [listener])
-        os.close(listener)
-        self.own["the API server"] = process
-        return process
+    def must_live(self, name: str, log: Path) -> None:
+        """ClusterError with the last lines of its log when a program of the cluster's own has ended."""
+        ended = self.own[name].ended
+        if ended.done():
+            last = (last_lines(log) or ["it said nothing"])[-1]
+            who = name if name.startswith("the ") else f"the cluster's {name}"
+            raise ClusterError(f"{who} ended with status {ended.result()} before it answered: {last}",
+                               log=last_lines(log))
 
-    async def _api_answers(self, server: Process) -> None:
-        """Wait until the API server takes connections; ClusterError with its last lines when it died."""
-        end = time.monotonic() + _PATIENCE
-        log = self.folder / "logs" / "api-server"
-        while True:
-            if server.ended.done():
-                last = (last_lines(log) or ["it said nothing"])[-1]
-                raise ClusterError(
-                    f"the API server ended with status {server.ended.result()} before it answered: {last}",
-                    log=last_lines(log))
-            with suppress(ClusterError):
-                if not (self.folder / "internal" / "pki" / "ca.crt").exists():
-                    raise ClusterError("the certificates are not made yet")
-                network = self.hosts["control-plane"].network
-                (await connect(network, plan.CONTROL_PLANE, bootstrap.API_PORT, 1.0)).close()
-                return
-            if time.monotonic() > end:
-                raise ClusterError(f"the API server did not answer within {_PATIENCE:g} s; "
-                                   "its last lines may say why", log=last_lines(log))
-            await asyncio.sleep(0.005)
+    @staticmethod
+    def last_lines(path: Path) -> list[str]:
+        """The last lines of a log file; none when there is no file."""
+        return last_lines(path)
 
     def _write_kubeconfigs(self) -> None:
         """The judge's own (host loopback) and one for each component (LAN)."""
-        authority = (self.folder / "internal" / "pki" / "ca.crt").read_bytes()
-        for user, token in self.tokens.items():
-            server = f"https://{plan.CONTROL_PLANE}:{bootstrap.API_PORT}"
-            path = self.folder / "internal" / user
-            if user == "kubernetes-admin":
-                server = f"https://127.0.0.1:{self.config['listener_port']}"
-                path = self.folder / "kubeconfig"
-            path.write_text(bootstrap.kubeconfig(server, authority, user, token))
+        for user, token in self.plane.tokens.items():
+            self.write_kubeconfig(user, token)
+        admin = self.plane.tokens["kubernetes-admin"]
+        outside = f"https://127.0.0.1:{self.config['listener_port']}"
+        (self.folder / "kubeconfig").write_text(
+            bootstrap.kubeconfig(outside, self._authority(), "kubernetes-admin", admin))
+
+    def write_kubeconfig(self, user: str, token: str) -> None:
+        """The kubeconfig of a component, with this token."""
+        inside = f"https://{plan.CONTROL_PLANE}:{bootstrap.API_PORT}"
+        (self.folder / "internal" / user).write_text(
+            bootstrap.kubeconfig(inside, self._authority(), user, token))
+
+    def _authority(self) -> bytes:
+        return (self.folder / "internal" / "pki" / "ca.crt").read_bytes()
 
     async def _first_objects(self, client: Any) -> None:
         from clusters.client import AlreadyExists, ApiError
@@ -221,6 +210,7 @@ class Rooms:
         about = os.uname()
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
+            await self.plane.begin(client)
             for node in self.nodes:
                 item = bootstrap.node_object(node, about.release, about.machine, now)
                 await client.create("/api/v1/nodes", item)
@@ -231,7 +221,7 @@ class Rooms:
         except ApiError as error:
             raise ClusterError(
                 f"the API server refused an object every cluster begins with: {error}",
-                log=last_lines(self.folder / "logs" / "api-server"),
+                log=last_lines(self.plane.log),
             ) from error
 
     async def _kube_system(self, client: Any) -> None:
@@ -245,15 +235,6 @@ class Rooms:
                 await client.patch_status(kubesystem.TRAEFIK, kubesystem.traefik_status())
         except ApiError as error:
             print(f"kube-system of the post: {error}", flush=True)  # noqa: T201
-
-    def _start_controllers(self) -> None:
-        args: Sequence[str] = ("--kubeconfig", str(self.folder / "internal" / "controllers"),
-                               "--node-grace", str(self.config["node_grace"]))
-        args = (*args, *(f"--{name}" for name in ("seed", "servicelb") if self.config[name]))
-        self.own["the controllers"] = self.hosts["control-plane"].start(Program(
-            python="clusters.controllers.main:main", args=tuple(args), env=self.environment(),
-            log=str(self.folder / "logs" / "controllers"),
-        ))
 
     async def network_plugin(self, node: plan.NodePlan) -> None:
         """Have the node masquerade what its pods send to the outside."""
