@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 _CARRIER_SECONDS = 2.0  # patience for a carrier to come back; it takes a millisecond
 _END_SECONDS = 5.0  # patience for the kernel to end what was killed
-_OWN = {"api-server": "the API server", "controllers": "the controllers"}
+_OWN = {"api-server": "the API server", "controllers": "the controllers", "scheduler": "the scheduler",
+        "etcd": "etcd"}
 
 
 class Faults:

@@ -97,3 +97,25 @@ def test_every_descriptor_in_the_tree_can_be_read() -> None:
     assert paths
     for path in paths:
         assert read(path).name == path.stem
+
+
+def test_manifests_are_read_from_beside_the_descriptor_and_each_mistake_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('manifests = ["rights.yaml"]\n' + GOOD)
+    with pytest.raises(ClusterError, match=r"rights\.yaml: this manifest cannot be read"):
+        read(tmp_path / "mine.toml")
+    for text, why in (
+        ("a: [", "not YAML"), ("- 1", "object 1 needs apiVersion, kind and metadata.name"),
+        ("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\nkind: X", "object 2 needs apiVersion"),
+    ):
+        (tmp_path / "rights.yaml").write_text(text)
+        with pytest.raises(ClusterError, match=why):
+            read(tmp_path / "mine.toml")
+    (tmp_path / "rights.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\n")
+    assert [item["kind"] for item in read(tmp_path / "mine.toml").objects] == ["Namespace"]
+
+
+def test_an_account_is_a_namespace_and_a_name() -> None:
+    found = parse(tomllib.loads(GOOD.replace("ready-seconds = 5", 'account = "kube-system/mine"')), "mine.toml")
+    assert found.per_node[0].account == "kube-system/mine"
+    with pytest.raises(ClusterError, match="account is 'mine'; write NAMESPACE/NAME"):
+        parse(tomllib.loads(GOOD.replace("ready-seconds = 5", 'account = "mine"')), "mine.toml")
