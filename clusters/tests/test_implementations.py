@@ -115,7 +115,8 @@ def test_manifests_are_read_from_beside_the_descriptor_and_each_mistake_is_named
 
 
 def test_an_account_is_a_namespace_and_a_name() -> None:
-    found = parse(tomllib.loads(GOOD.replace("ready-seconds = 5", 'account = "kube-system/mine"')), "mine.toml")
+    told = GOOD.replace("ready-seconds = 5", 'account = "kube-system/mine"')
+    found = parse(tomllib.loads(told), "mine.toml")
     assert found.per_node[0].account == "kube-system/mine"
     with pytest.raises(ClusterError, match="account is 'mine'; write NAMESPACE/NAME"):
         parse(tomllib.loads(GOOD.replace("ready-seconds = 5", 'account = "mine"')), "mine.toml")
