@@ -9,6 +9,9 @@ from typing import Any
 from clusters.controllers.pods import seconds_of, stamp_of
 
 Object = dict[str, Any]
+_Told = tuple[str, str, str]  # status, reason, message
+_NO_DEADLINE = 2**31 - 1  # seconds: Kubernetes reads the largest number as none
+_DONE, _LATE = "NewReplicaSetAvailable", "ProgressDeadlineExceeded"
 
 
 def size(item: Object) -> int:
@@ -56,12 +59,24 @@ def status_of(
     available = ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.") if enough else (
         "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
     progress, again = _progress(deployment, counts, new, now)
-    conditions = [_condition(held, "Available", available, now, touch=False),
-                  _condition(held, "Progressing", progress, now, touch=_moved(held, counts))]
+    conditions = [_condition(held, "Available", available, now, touch=False)]
+    if progress is not None:
+        touch = progress[1] == "ReplicaSetUpdated" and _moved(held, counts)
+        conditions.append(_condition(held, "Progressing", progress, now, touch=touch))
+    conditions += _refusals(mine, new)
     status = {name: n for name, n in counts.items() if n}
     if "collisionCount" in held:
         status["collisionCount"] = held["collisionCount"]
     return status | {"conditions": conditions}, again
+
+
+def _refusals(mine: Sequence[Object], new: Object | None) -> list[Object]:
+    """The condition of a ReplicaSet whose pods are refused, the new set's before others'."""
+    for rs in ([new] if new else []) + list(mine):
+        for found in (rs.get("status") or {}).get("conditions") or ():
+            if found.get("type") == "ReplicaFailure":
+                return [found | {"lastUpdateTime": found.get("lastTransitionTime")}]
+    return []
 
 
 def _moved(held: Object, counts: Object) -> bool:
@@ -75,29 +90,49 @@ def _moved(held: Object, counts: Object) -> bool:
 
 def _progress(
     deployment: Object, counts: Object, new: Object | None, now: float,
-) -> tuple[tuple[str, str, str], float | None]:
-    replicas = size(deployment)
-    if new is None:
-        name = deployment["metadata"]["name"]
-        return ("True", "ReplicaSetUpdated", f'Deployment "{name}" is making its ReplicaSet.'), None
-    name = new["metadata"]["name"]
-    if all(counts[part] == replicas for part in ("updatedReplicas", "replicas", "availableReplicas")):
-        return ("True", "NewReplicaSetAvailable", f'ReplicaSet "{name}" has successfully progressed.'), None
-    held: Object = next((c for c in (deployment.get("status") or {}).get("conditions") or ()
-                 if c.get("type") == "Progressing"), {})
-    late = (
-        "False", "ProgressDeadlineExceeded", f'ReplicaSet "{name}" has timed out progressing.')
-    moving = ("True", "ReplicaSetUpdated", f'ReplicaSet "{name}" is progressing.')
-    deadline = deployment["spec"].get("progressDeadlineSeconds", 600)
-    same_round = (deployment.get("status") or {}).get("observedGeneration") == counts["observedGeneration"]
-    if not held or not same_round or _moved(deployment.get("status") or {}, counts):
-        return moving, float(deadline)
-    if held.get("reason") == "ProgressDeadlineExceeded":
-        return late, None
-    if held.get("reason") == "NewReplicaSetAvailable":  # a finished rollout that lost a pod is not late
-        return ("True", held["reason"], held.get("message", "")), None
-    left = seconds_of(held.get("lastUpdateTime")) + deadline - now
-    return (late, None) if left <= 0 else (moving, left)
+) -> tuple[_Told | None, float | None]:
+    """The Progressing condition (None: there is none), and seconds until it may be late."""
+    held, deadline = deployment.get("status") or {}, deployment["spec"].get("progressDeadlineSeconds", 600)
+    before: Object = next((c for c in held.get("conditions") or () if c.get("type") == "Progressing"), {})
+    if deadline == _NO_DEADLINE:
+        return None, None
+    told = (before.get("status", ""), before.get("reason", ""), before.get("message", ""))
+    found = _paused(deployment, told) or _advanced(deployment, counts, new, told)
+    if found is None and (new is None or told[1] in (_DONE, _LATE)):
+        return (told if before else None), None
+    if found is not None:
+        return found, None if found[1] in (_DONE, "DeploymentPaused") else float(deadline)
+    left = seconds_of(before.get("lastUpdateTime")) + deadline - now
+    if left > 0 or new is None:
+        return told, left
+    return ("False", _LATE, f'ReplicaSet "{new["metadata"]["name"]}" has timed out progressing.'), None
+
+
+def _paused(deployment: Object, told: _Told) -> _Told | None:
+    """What a pause or its end makes of the condition: nobody may call a paused rollout late."""
+    if told[1] == _LATE:
+        return None
+    if deployment["spec"].get("paused"):
+        return "Unknown", "DeploymentPaused", "Deployment is paused"
+    resumed = told[1] == "DeploymentPaused"
+    return ("Unknown", "DeploymentResumed", "Deployment is resumed") if resumed else None
+
+
+def _advanced(deployment: Object, counts: Object, new: Object | None, told: _Told) -> _Told | None:
+    """What the condition says of a rollout that begins, moves or is done; None: of none of these."""
+    replicas, name = size(deployment), new["metadata"]["name"] if new else ""
+    who = f'ReplicaSet "{name}"' if new else f'Deployment "{deployment["metadata"]["name"]}"'
+    if told[1] == _DONE and counts["replicas"] == counts["updatedReplicas"]:
+        return told  # a finished rollout that lost a pod is neither moving nor late
+    if new and all(counts[part] == replicas for part in ("updatedReplicas", "replicas", "availableReplicas")):
+        return "True", _DONE, f"{who} has successfully progressed."
+    if _moved(deployment.get("status") or {}, counts):
+        return "True", "ReplicaSetUpdated", f"{who} is progressing."
+    if new and (not told[1] or (told[1] in (_DONE, _LATE) and f'"{name}"' not in told[2])):
+        if new["metadata"].get("generation", 1) > 1:
+            return "True", "ReplicaSetUpdated", f"{who} is progressing."
+        return "True", "NewReplicaSetCreated", f'Created new replica set "{name}"'
+    return None
 
 
 def _condition(held: Object, kind: str, wanted: tuple[str, str, str], now: float, *, touch: bool) -> Object:

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from clusters.controllers.cache import controller_of
-from clusters.controllers.deployment_status import bounds, size, status_of
+from clusters.controllers.claims import owner_reference
+from clusters.controllers.deployment_scaling import (
+    DESIRED,
+    MAXIMUM,
+    Sizes,
+    first_size,
+    is_scaling,
+    number,
+    recreates,
+    replica_notes,
+    resized,
+    stepped,
+)
+from clusters.controllers.deployment_status import size, status_of
 from clusters.controllers.pods import seconds_of
-from clusters.controllers.replicasets import owner_reference
 
 Object = dict[str, Any]
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
-_DESIRED = "deployment.kubernetes.io/desired-replicas"
-_MAXIMUM = "deployment.kubernetes.io/max-replicas"
+_HISTORY = "deployment.kubernetes.io/revision-history"
+_OWN = (REVISION, _HISTORY, DESIRED, MAXIMUM, "kubectl.kubernetes.io/last-applied-configuration",
+        "deprecated.deployment.rollback.to")  # annotations that are not handed on to ReplicaSets
+_LONGEST_HISTORY = 2000  # characters
 _SAFE = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes' alphabet for generated names: no vowels, no 0 1 3
 
 
@@ -29,8 +42,8 @@ class Plan:
     """What one Deployment needs now."""
 
     create: Object | None = None
-    scale: list[tuple[Object, int]] = field(default_factory=list)
-    annotate: list[tuple[Object, dict[str, str]]] = field(default_factory=list)
+    scale: Sizes = field(default_factory=list)
+    amend: list[tuple[Object, Object]] = field(default_factory=list)  # ReplicaSets and patches of them
     delete: list[Object] = field(default_factory=list)
     revision: str | None = None  # the Deployment's own annotation, when it must change
     status: Object | None = None
@@ -48,10 +61,8 @@ def template_hash(template: Object, collisions: int = 0) -> str:
     return "".join(letters)
 
 
-def owned(deployment: Object, replicasets: Sequence[Object]) -> list[Object]:
-    """The ReplicaSets this Deployment controls, oldest first."""
-    uid = deployment["metadata"]["uid"]
-    mine = [rs for rs in replicasets if (controller_of(rs) or {}).get("uid") == uid]
+def in_order(mine: Sequence[Object]) -> list[Object]:
+    """ReplicaSets, oldest first."""
     return sorted(mine, key=lambda rs: (seconds_of(rs["metadata"].get("creationTimestamp")), _revision(rs),
                                         rs["metadata"]["name"]))
 
@@ -72,33 +83,30 @@ def current(deployment: Object, mine: Sequence[Object]) -> Object | None:
 def plan(deployment: Object, replicasets: Sequence[Object], old_pods: int, now: float) -> Plan:
     """Decide for one Deployment.
 
-    ``replicasets`` are its namespace's; ``old_pods`` how many pods of its older ReplicaSets still run (only
-    Recreate waits for them); ``now`` is seconds since 1970.
+    ``replicasets`` are its own; ``old_pods`` how many pods of its older ReplicaSets still run (only Recreate
+    waits for them); ``now`` is seconds since 1970.
     """
-    mine = owned(deployment, replicasets)
+    mine = in_order(replicasets)
     new = current(deployment, mine)
     status, again = status_of(deployment, mine, new, now)
     kept = None if status == (deployment.get("status") or {}) else status
     if deployment["metadata"].get("deletionTimestamp"):
         return Plan(status=kept)
-    spec = deployment["spec"]
     old = [rs for rs in mine if rs is not new]
+    rolls = not deployment["spec"].get("paused") and not is_scaling(deployment, mine)
     revision = max([_revision(rs) for rs in old], default=0) + 1
     if new is None:
-        if spec.get("paused"):
-            return Plan(scale=_resize(deployment, old), status=kept, again=again)
-        recreate = (spec.get("strategy") or {}).get("type") == "Recreate"
-        if recreate and (down := [(rs, 0) for rs in old if size(rs)]):
+        if rolls and recreates(deployment) and (down := [(rs, 0) for rs in old if size(rs)]):
             return Plan(scale=down, status=kept, again=again)
-        if not recreate or not old_pods:
+        if rolls and not (recreates(deployment) and old_pods):
             return Plan(create=replicaset_for(deployment, old, revision), status=kept, again=again)
-        return Plan(status=kept, again=again)
+        scale = [] if rolls else resized(deployment, None, old)
+        return Plan(scale=scale, amend=_resized_notes(deployment, old, rolls), status=kept, again=again)
     revision = max(revision, _revision(new))
-    notes = _notes(deployment, revision)
-    changed = (new["metadata"].get("annotations") or {}) | notes != (new["metadata"].get("annotations") or {})
+    scale = stepped(deployment, new, old, old_pods) if rolls else resized(deployment, new, old)
     annotations = deployment["metadata"].get("annotations") or {}
     return Plan(
-        scale=_scale(deployment, new, old, old_pods), annotate=[(new, notes)] if changed else [],
+        scale=scale, amend=_amended(deployment, new, revision) + _resized_notes(deployment, mine, rolls),
         delete=_leftover(deployment, old),
         revision=str(revision) if annotations.get(REVISION) != str(revision) else None,
         status=kept, again=again,
@@ -111,13 +119,42 @@ def _name(deployment: Object) -> str:
 
 
 def _revision(rs: Object) -> int:
-    text = str((rs["metadata"].get("annotations") or {}).get(REVISION, "0"))
-    return int(text) if text.isdecimal() else 0
+    return number(rs, REVISION) or 0
 
 
-def _notes(deployment: Object, revision: int) -> dict[str, str]:
-    replicas, surge = size(deployment), bounds(deployment)[0]
-    return {_DESIRED: str(replicas), _MAXIMUM: str(replicas + surge), REVISION: str(revision)}
+def _handed_on(deployment: Object) -> dict[str, str]:
+    given: Mapping[str, str] = deployment["metadata"].get("annotations") or {}
+    return {key: value for key, value in given.items() if key not in _OWN}
+
+
+def _amended(deployment: Object, new: Object, revision: int) -> list[tuple[Object, Object]]:
+    """What of the present ReplicaSet must follow the Deployment: annotations, revision, minReadySeconds."""
+    held: Mapping[str, str] = new["metadata"].get("annotations") or {}
+    notes = _handed_on(deployment)
+    if _revision(new) < revision:
+        notes[REVISION] = str(revision)
+        if REVISION in held:
+            earlier = [*filter(None, held.get(_HISTORY, "").split(",")), held[REVISION]]
+            while len(",".join(earlier)) > _LONGEST_HISTORY:
+                earlier.pop(0)
+            notes[_HISTORY] = ",".join(earlier)
+    notes |= {key: value for key, value in replica_notes(deployment).items() if key not in held}
+    body: Object = {}
+    if changed := {key: value for key, value in notes.items() if held.get(key) != value}:
+        body["metadata"] = {"annotations": changed}
+    if new["spec"].get("minReadySeconds", 0) != deployment["spec"].get("minReadySeconds", 0):
+        body["spec"] = {"minReadySeconds": deployment["spec"].get("minReadySeconds", 0)}
+    return [(new, body)] if body else []
+
+
+def _resized_notes(
+    deployment: Object, sets: Sequence[Object], rolls: bool,
+) -> list[tuple[Object, Object]]:
+    """Once sizes follow a new number of replicas, the running sets note for which number that was."""
+    notes = replica_notes(deployment)
+    running = [rs for rs in sets if (size(rs) and not rolls) or number(rs, DESIRED) is None]
+    return [(rs, {"metadata": {"annotations": notes}}) for rs in running
+            if any((rs["metadata"].get("annotations") or {}).get(key) != text for key, text in notes.items())]
 
 
 def replicaset_for(deployment: Object, old: Sequence[Object], revision: int) -> Object:
@@ -128,81 +165,18 @@ def replicaset_for(deployment: Object, old: Sequence[Object], revision: int) -> 
     labels = template.setdefault("metadata", {}).get("labels") or {}
     template["metadata"]["labels"] = labels | mark
     selector["matchLabels"] = (selector.get("matchLabels") or {}) | mark
-    kept = {key: value for key, value in (meta.get("annotations") or {}).items()
-            if key not in (REVISION, "kubectl.kubernetes.io/last-applied-configuration")}
-    wanted: Object = {"selector": selector, "template": template, "replicas": _first_size(deployment, old)}
+    notes = _handed_on(deployment) | replica_notes(deployment) | {REVISION: str(revision)}
+    wanted: Object = {"selector": selector, "template": template, "replicas": first_size(deployment, old)}
     if spec.get("minReadySeconds"):
         wanted["minReadySeconds"] = spec["minReadySeconds"]
     return {
         "apiVersion": "apps/v1", "kind": "ReplicaSet",
         "metadata": {
-            "name": name, "namespace": meta["namespace"], "labels": labels | mark,
-            "annotations": kept | _notes(deployment, revision),
+            "name": name, "namespace": meta["namespace"], "labels": labels | mark, "annotations": notes,
             "ownerReferences": [owner_reference(deployment)],
         },
         "spec": wanted,
     }
-
-
-def _first_size(deployment: Object, old: Sequence[Object]) -> int:
-    replicas = size(deployment)
-    if (deployment["spec"].get("strategy") or {}).get("type") == "Recreate":
-        return replicas
-    room = replicas + bounds(deployment)[0] - sum(size(rs) for rs in old)
-    return max(0, min(room, replicas))
-
-
-def _resize(deployment: Object, old: Sequence[Object]) -> list[tuple[Object, int]]:
-    """A paused Deployment still follows ``replicas``: its one running (else newest) ReplicaSet does."""
-    running = [rs for rs in old if size(rs)] or list(old[-1:])
-    replicas = size(deployment)
-    if len(running) == 1 and size(running[0]) != replicas:
-        return [(running[0], replicas)]
-    return []
-
-
-def _scale(
-    deployment: Object, new: Object, old: Sequence[Object], old_pods: int,
-) -> list[tuple[Object, int]]:
-    """One step of the update: the new set grows where there is room, the old ones shrink where allowed."""
-    spec = deployment["spec"]
-    replicas, have = int(spec.get("replicas", 1)), size(new)
-    running = [rs for rs in old if size(rs)]
-    if spec.get("paused") and running:
-        return []
-    if (spec.get("strategy") or {}).get("type") == "Recreate":
-        if running or old_pods:
-            return [(rs, 0) for rs in running]
-        return [(new, replicas)] if have != replicas else []
-    surge, below = bounds(deployment)
-    total = have + sum(size(rs) for rs in running)
-    if have > replicas:
-        return [(new, replicas)]
-    if grown := max(0, min(replicas + surge - total, replicas - have)):
-        return [(new, have + grown)]
-    return _shrink(running, total, replicas - below, new)
-
-
-def _shrink(running: Sequence[Object], total: int, least: int, new: Object) -> list[tuple[Object, int]]:
-    """How far the old sets may go down: unavailable pods first, then as far as ``least`` stay available."""
-    waiting = size(new) - _available(new)
-    room = total - least - waiting
-    sizes = {rs["metadata"]["name"]: size(rs) for rs in running}
-    for rs in running:
-        sick = min(max(0, sizes[rs["metadata"]["name"]] - _available(rs)), max(0, room))
-        sizes[rs["metadata"]["name"]] -= sick
-        room -= sick
-    spare = min(sum(_available(rs) for rs in (*running, new)) - least, room)
-    for rs in running:
-        step = min(sizes[rs["metadata"]["name"]], max(0, spare))
-        sizes[rs["metadata"]["name"]] -= step
-        spare -= step
-    return [(rs, sizes[rs["metadata"]["name"]]) for rs in running
-            if sizes[rs["metadata"]["name"]] != size(rs)]
-
-
-def _available(rs: Object) -> int:
-    return int((rs.get("status") or {}).get("availableReplicas") or 0)
 
 
 def _leftover(deployment: Object, old: Sequence[Object]) -> list[Object]:

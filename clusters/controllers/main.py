@@ -8,11 +8,18 @@ import signal
 from collections.abc import Sequence
 
 from clusters.client import Client
+from clusters.controllers.autoscaling import Autoscalers
+from clusters.controllers.budgets import Budgets
+from clusters.controllers.crons import CronJobs
+from clusters.controllers.daemons import DaemonSets
 from clusters.controllers.forwarding import ServiceLB
 from clusters.controllers.placement import Garbage, Nodes, Scheduler
+from clusters.controllers.replication import Replication
 from clusters.controllers.runtime import say
 from clusters.controllers.services import Services
-from clusters.controllers.workloads import Workloads
+from clusters.controllers.stateful import StatefulSets
+from clusters.controllers.working import Jobs
+from clusters.controllers.workloads import Deployments
 from clusters.controllers.world import World
 from clusters.credentials import KubeconfigError
 
@@ -27,17 +34,19 @@ async def run(
     """
     world = World(client)
     nodes = Nodes(world, grace=node_grace)
-    workloads, services = Workloads(world), Services(world)
+    jobs = Jobs(world)
     workers = [
-        workloads.deployments, workloads.replicasets, services.worker, Scheduler(world, seed=seed).worker,
-        nodes.worker, Garbage(world).worker,
+        Deployments(world).worker, Replication(world, "ReplicaSet", "replicaset-controller").worker,
+        Replication(world, "ReplicationController", "replication-controller").worker,
+        DaemonSets(world).worker, StatefulSets(world).worker, jobs.worker, jobs.orphans,
+        CronJobs(world).worker, Autoscalers(world).worker, Budgets(world).worker, Services(world).worker,
+        Scheduler(world, seed=seed).worker, nodes.worker, Garbage(world).worker,
     ]
     if servicelb:
         workers.append(ServiceLB(world).worker)
     try:
         async with asyncio.TaskGroup() as group:
-            for plural in world.caches:
-                group.create_task(world.watch(plural))
+            group.create_task(world.run())
             group.create_task(nodes.listen())
     finally:
         for worker in workers:

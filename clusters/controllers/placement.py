@@ -15,6 +15,7 @@ from clusters.controllers.world import KINDS, World, collection, path_of
 
 Object = dict[str, Any]
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+_SCHEDULER = "default-scheduler"
 _REFUSED_WAIT = 2.0  # seconds before a refused watch is asked for again
 
 
@@ -73,6 +74,9 @@ class Scheduler:
             self._assumed.pop(meta["uid"], None)
             if not isinstance(error, NotFound):  # a pod deleted meanwhile needs no node
                 raise
+            return
+        self.world.events.note(pod, _SCHEDULER, "Scheduled", "Successfully assigned "
+                               f"{meta['namespace']}/{meta['name']} to {node}")
 
     async def _refuse(self, pod: Object, message: str) -> None:
         status = dict(pod.get("status") or {})
@@ -82,6 +86,7 @@ class Scheduler:
             "lastTransitionTime": stamp_of(time.time()),
         }]
         await self.world.set_status("pods", pod, status)
+        self.world.events.warn(pod, _SCHEDULER, "FailedScheduling", message)
 
 
 class Nodes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clusters.controllers.cache import controller_of
-from clusters.controllers.pods import is_active, is_finished, is_true, matches, satisfies
+from clusters.controllers.pods import condition, is_active, is_finished, is_true, matches, satisfies
 
 Object = dict[str, Any]
 
@@ -81,20 +81,33 @@ def refusal(pod: Object, node: Object, nodes: Sequence[Object], placed: Sequence
     tolerations = (pod.get("spec") or {}).get("tolerations") or ()
     if not is_true(node, "Ready"):
         return "node(s) were not ready"
-    if (node.get("spec") or {}).get("unschedulable") and not _tolerated(
+    if (node.get("spec") or {}).get("unschedulable") and not is_tolerated(
             {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}, tolerations):
         return "node(s) were unschedulable"
     for taint in (node.get("spec") or {}).get("taints") or ():
-        if taint.get("effect") in ("NoSchedule", "NoExecute") and not _tolerated(taint, tolerations):
+        if taint.get("effect") in ("NoSchedule", "NoExecute") and not is_tolerated(taint, tolerations):
             return f"node(s) had untolerated taint {{{taint.get('key')}: {taint.get('value', '')}}}"
-    if not _selected(pod, node):
+    if not is_selected(pod, node):
         return "node(s) didn't match Pod's node affinity/selector"
     if _port_taken(pod, node, placed):
         return "node(s) didn't have free ports for the requested pod ports"
     return _affinity_refusal(pod, node, nodes, placed)
 
 
-def _tolerated(taint: Object, tolerations: Iterable[Object]) -> bool:
+def taints_of(node: Object) -> list[Object]:
+    """A node's taints, and those its conditions stand for (TaintNodesByCondition)."""
+    spec, prefix = node.get("spec") or {}, "node.kubernetes.io/"
+    found = list(spec.get("taints") or ())
+    if not is_true(node, "Ready"):
+        unknown = (condition(node, "Ready") or {}).get("status") == "Unknown"
+        found.append({"key": prefix + ("unreachable" if unknown else "not-ready"), "effect": "NoSchedule"})
+    if spec.get("unschedulable"):
+        found.append({"key": prefix + "unschedulable", "effect": "NoSchedule"})
+    return found
+
+
+def is_tolerated(taint: Object, tolerations: Iterable[Object]) -> bool:
+    """Whether one of the tolerations is for this taint."""
     for toleration in tolerations:
         if toleration.get("effect") not in (None, "", taint.get("effect")):
             continue
@@ -107,7 +120,7 @@ def _tolerated(taint: Object, tolerations: Iterable[Object]) -> bool:
     return False
 
 
-def _selected(pod: Object, node: Object) -> bool:
+def is_selected(pod: Object, node: Object) -> bool:
     """nodeSelector, and the required terms of nodeAffinity: any term, every rule of it."""
     spec, labels = pod.get("spec") or {}, node["metadata"].get("labels") or {}
     if any(labels.get(name) != value for name, value in (spec.get("nodeSelector") or {}).items()):

@@ -8,20 +8,29 @@ from typing import Any
 
 from clusters.client import ApiError, Client, NotFound
 from clusters.controllers.cache import Cache, Change
+from clusters.controllers.events import Recorder
 from clusters.controllers.runtime import say
 
 Object = dict[str, Any]
 Listener = Callable[[str, Change], None]
 
-ROOTS = {
-    "pods": "/api/v1", "services": "/api/v1", "nodes": "/api/v1", "endpoints": "/api/v1",
-    "replicasets": "/apis/apps/v1", "deployments": "/apis/apps/v1",
-    "endpointslices": "/apis/discovery.k8s.io/v1",
-}
-KINDS = {
-    "Pod": "pods", "Service": "services", "Node": "nodes", "Endpoints": "endpoints",
-    "ReplicaSet": "replicasets", "Deployment": "deployments", "EndpointSlice": "endpointslices",
-}
+_KINDS = (
+    ("Pod", "/api/v1/pods"), ("Service", "/api/v1/services"), ("Node", "/api/v1/nodes"),
+    ("Endpoints", "/api/v1/endpoints"), ("ReplicaSet", "/apis/apps/v1/replicasets"),
+    ("Deployment", "/apis/apps/v1/deployments"),
+    ("EndpointSlice", "/apis/discovery.k8s.io/v1/endpointslices"),
+)
+# Read after the others, all together: a new cluster serves without them, and each costs it milliseconds.
+_LATER = (
+    ("ReplicationController", "/api/v1/replicationcontrollers"), ("DaemonSet", "/apis/apps/v1/daemonsets"),
+    ("StatefulSet", "/apis/apps/v1/statefulsets"), ("Job", "/apis/batch/v1/jobs"),
+    ("ControllerRevision", "/apis/apps/v1/controllerrevisions"), ("CronJob", "/apis/batch/v1/cronjobs"),
+    ("HorizontalPodAutoscaler", "/apis/autoscaling/v2/horizontalpodautoscalers"),
+    ("PodDisruptionBudget", "/apis/policy/v1/poddisruptionbudgets"),
+)
+ROOTS = {path.rpartition("/")[2]: path.rpartition("/")[0] for _, path in _KINDS + _LATER}
+KINDS = {kind: path.rpartition("/")[2] for kind, path in _KINDS + _LATER}
+_PHASES = tuple(frozenset(KINDS[kind] for kind, _ in kinds) for kinds in (_KINDS, _LATER))
 _REFUSED_WAIT = 2.0  # seconds before a watch that was refused (not cut) is asked for again
 
 
@@ -37,28 +46,48 @@ def collection(plural: str, namespace: str = "") -> str:
     return f"{ROOTS[plural]}{middle}/{plural}"
 
 
+def difference(old: Object, new: Object) -> Object:
+    """The merge patch (RFC 7386) that makes ``new`` of ``old``; what is alike is sent all the same."""
+    gone: Object = {name: None for name in old if name not in new}
+    return gone | {
+        name: difference(old[name], value) if isinstance(value, dict) and isinstance(old.get(name), dict)
+        else value for name, value in new.items()}
+
+
 class World:
     """The caches, and the writes, which go through them: no decision overlooks what we changed ourselves."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.caches = {plural: Cache() for plural in ROOTS}
-        self.synced = asyncio.Event()
+        self.events = Recorder(client)
+        self._read: set[str] = set()  # the kinds whose changes are told
+        self._turn = asyncio.Event()
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
-        """Call ``listener(plural, change)`` for every change, once all kinds have been read."""
+        """Call ``listener(plural, change)`` for every change of the kinds that have all been read."""
         self._listeners.append(listener)
 
-    async def watch(self, plural: str) -> None:
-        """Keep one cache up to date, for ever."""
+    async def run(self) -> None:
+        """Keep all caches up to date, and write the events, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.events.run())
+            for phase in _PHASES:
+                for plural in phase:
+                    group.create_task(self._watch(plural))
+                while not phase <= self._read:
+                    await self._turn.wait()
+                    self._turn.clear()
+
+    async def _watch(self, plural: str) -> None:
         cache = self.caches[plural]
         while True:
             try:
                 async for kind, value in self.client.watch(collection(plural), trouble=say):
                     self._tell(plural, cache.event(kind, value))
-                    if not self.synced.is_set() and all(c.synced for c in self.caches.values()):
-                        self._all_read()
+                    if plural not in self._read:
+                        self._note_read(plural)
             except ApiError as error:
                 say(f"watch of {plural} refused ({error.status}): {error.message}; trying again")
             await asyncio.sleep(_REFUSED_WAIT)
@@ -79,8 +108,8 @@ class World:
 
     async def set_status(self, plural: str, item: Object, status: Object) -> Object:
         """Make the object's status exactly ``status``."""
-        gone = {name: None for name in item.get("status") or {} if name not in status}
-        answer = await self.client.patch_status(path_of(plural, item), {"status": gone | status})
+        patch = difference(item.get("status") or {}, status)
+        answer = await self.client.patch_status(path_of(plural, item), {"status": patch})
         return self.learn(plural, answer)
 
     async def delete(self, plural: str, item: Object, *, grace: int | None = None) -> None:
@@ -104,12 +133,17 @@ class World:
         return item
 
     def _tell(self, plural: str, changes: list[Change]) -> None:
-        if self.synced.is_set():
+        if plural in self._read:
             for change in changes:
                 for listener in self._listeners:
                     listener(plural, change)
 
-    def _all_read(self) -> None:
-        self.synced.set()
-        for plural, cache in self.caches.items():
-            self._tell(plural, [Change(None, item) for item in cache])
+    def _note_read(self, plural: str) -> None:
+        """Once all kinds read with this one are there, tell what they hold."""
+        phase = next(phase for phase in _PHASES if plural in phase)
+        if not all(self.caches[each].synced for each in phase):
+            return
+        self._read |= phase
+        self._turn.set()
+        for each in sorted(phase):
+            self._tell(each, [Change(None, item) for item in self.caches[each]])

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from clusters.controllers import deployments as dp
 from clusters.controllers import replicasets as rsc
+from clusters.controllers.claims import Claims, claim
 from clusters.controllers.deployment_status import bounds, status_of
+from clusters.controllers.podcontrol import pod_from
 from clusters.controllers.pods import matches, satisfies, seconds_of, stamp_of
 from clusters.tests.controllers_objects import Object, deployment, pod, replicaset
 
@@ -190,9 +192,12 @@ def test_going_back_reuses_the_old_replicaset_with_a_new_revision() -> None:
     old["spec"]["replicas"] = 0
     plan = dp.plan(dep, [old, new], 0, NOW)
     assert plan.create is None
-    ((noted, notes),) = plan.annotate
-    assert noted is old
-    assert notes["deployment.kubernetes.io/revision"] == "3"
+    ((amended, body),) = plan.amend
+    assert amended is old
+    assert body["metadata"]["annotations"] == {
+        "deployment.kubernetes.io/revision": "3",
+        "deployment.kubernetes.io/revision-history": "1",
+    }
     assert plan.revision == "3"
 
 
@@ -224,9 +229,7 @@ def test_old_empty_sets_beyond_the_limit_go_and_a_dying_deployment_does_nothing(
 
 def test_sets_of_other_deployments_are_not_touched() -> None:
     stranger = replicaset("other", 3, owner="uid-other", template=deployment()["spec"]["template"])
-    plan = dp.plan(deployment(), [stranger], 0, NOW)
-    assert plan.create is not None
-    assert plan.scale == []
+    assert claim(deployment(), [stranger]) == Claims()
 
 
 def conditions(status: Object) -> dict[str, tuple[str, str]]:
@@ -285,8 +288,8 @@ def test_a_replicaset_makes_what_is_missing_and_counts_only_living_pods_of_its_o
         pod("c", owner="uid-rs", deleted=True),
         pod("d", owner="uid-other"),
     ]
-    plan = rsc.plan(rs, pods, NOW)
-    assert (plan.create, plan.delete, plan.adopt) == (2, [], [])
+    plan = rsc.plan(rs, claim(rs, pods).mine, NOW)
+    assert (plan.create, plan.delete) == (2, [])
     assert plan.status == {
         "replicas": 1,
         "fullyLabeledReplicas": 1,
@@ -297,14 +300,13 @@ def test_a_replicaset_makes_what_is_missing_and_counts_only_living_pods_of_its_o
 
 
 def test_a_pod_of_a_replicaset_has_the_templates_labels_and_one_owner() -> None:
-    made = rsc.pod_for(
-        replicaset(
-            template={
-                "metadata": {"labels": {"app": "web"}, "annotations": {"a": "b"}},
-                "spec": {"containers": [{"image": "x"}]},
-            }
-        )
+    rs = replicaset(
+        template={
+            "metadata": {"labels": {"app": "web"}, "annotations": {"a": "b"}},
+            "spec": {"containers": [{"image": "x"}]},
+        }
     )
+    made = pod_from(rs, rs["spec"]["template"])
     assert made["metadata"] == {
         "generateName": "rs-",
         "namespace": "default",
@@ -325,9 +327,14 @@ def test_a_pod_of_a_replicaset_has_the_templates_labels_and_one_owner() -> None:
 
 
 def test_a_pod_nobody_controls_is_adopted_when_it_is_selected() -> None:
-    plan = rsc.plan(replicaset(replicas=1), [pod("stray"), pod("other", labels={"app": "x"})], NOW)
-    assert [p["metadata"]["name"] for p in plan.adopt] == ["stray"]
+    rs, moved = replicaset(replicas=1), pod("moved", labels={"app": "x"}, owner="uid-rs")
+    found = claim(rs, [pod("stray"), pod("other", labels={"app": "x"}), moved, pod("ended", phase="Failed")])
+    assert [p["metadata"]["name"] for p in found.adopt] == ["stray"]
+    assert (found.mine, found.release) == (found.adopt, [moved])
+    plan = rsc.plan(rs, found.mine, NOW)
     assert (plan.create, plan.delete) == (0, [])
+    rs["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert claim(rs, [pod("stray"), moved]) == Claims(mine=[moved])
 
 
 def test_scaling_down_removes_the_least_useful_pods_first() -> None:
