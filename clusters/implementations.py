@@ -43,12 +43,15 @@ _ENTRY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def search_folders() -> tuple[Path, ...]:
-    """Where the installed ``implementation`` package keeps its descriptors; found by name, never imported."""
+    """Where the installed ``implementation`` package keeps its descriptors; found by name, never imported.
+
+    Last those of others' programs, which only a checkout has.
+    """
     spec = importlib.util.find_spec("implementation")
     if spec is None or not spec.submodule_search_locations:
         return ()
     root = Path(next(iter(spec.submodule_search_locations)))
-    return (root / "descriptors", root / "miniatures")
+    return (root / "descriptors", root / "miniatures", root.parent / "ci" / "peers" / "descriptors")
 
 
 def find(name_or_path: str, search: Sequence[Path] | None = None) -> Implementation:

@@ -31,6 +31,10 @@ _BODY = 4 << 20  # the longest command
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
 _STREAMS = ("tcp", "http", "connect", "held")
+# Target -> source ports of failed TCP attempts, and until when to leave them alone: connection tracking sends
+# what comes from such a port as it did the first time, past the rules made since, for two minutes.
+_SPENT: dict[tuple[str, int], dict[int, float]] = {}
+_REMEMBERED = 130.0  # seconds
 
 
 def address(pair: Any) -> str:
@@ -216,7 +220,7 @@ class Prober:
     async def _conversation(self) -> list[Attempt]:
         """``count`` exchanges on one connection, at their instants; it ends with the first that fails."""
         rows: list[Attempt] = []
-        with socket.socket(self.family, socket.SOCK_STREAM) as wire:
+        with self._fresh() as wire:
             wire.setblocking(False)
             for number in range(self.count):
                 wait = self.began + number * (self.interval or 0.0) - time.monotonic()
@@ -227,9 +231,19 @@ class Prober:
         return rows
 
     async def _attempt(self, number: int) -> Attempt:
-        wire = socket.socket(self.family, socket.SOCK_STREAM if self.protocol == "tcp" else socket.SOCK_DGRAM)
-        with wire:
+        with self._fresh() as wire:
             return await self._timed(wire, number)
+
+    def _fresh(self) -> socket.socket:
+        """A socket; over TCP never with the port of an attempt at the same target that failed just now."""
+        wire = socket.socket(self.family, socket.SOCK_STREAM if self.protocol == "tcp" else socket.SOCK_DGRAM)
+        spent = _SPENT.get(self.target)
+        if self.protocol == "tcp" and spent and not self.source_port:
+            wire.bind(("", 0))
+            if spent.get(wire.getsockname()[1], 0.0) > time.monotonic():
+                with wire:  # held until another is found, or the same would be given again
+                    return self._fresh()
+        return wire
 
     async def _timed(self, wire: socket.socket, number: int, *, opened: bool = False) -> Attempt:
         """One attempt on ``wire``, which may be open already; it ends in exactly one outcome."""
@@ -245,6 +259,9 @@ class Prober:
         except (OSError, asyncio.TimeoutError, EOFError, ValueError) as problem:  # noqa: UP041 - two types until 3.11
             seen["outcome"] = meaning(problem)
             seen["detail"] = seen["detail"] or str(problem)
+            if self.protocol == "tcp":
+                port = wire.getsockname()[1]
+                _SPENT.setdefault(self.target, {})[port] = time.monotonic() + _REMEMBERED
         seen["ms"] = (time.monotonic() - began) * 1000
         return seen
 

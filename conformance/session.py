@@ -36,7 +36,7 @@ EVIDENCE = "evidence.jsonl"
 DISPOSABLE = "netns:"  # clusters of this scheme end with the run; nothing in them is removed first
 REFERENCE = "reference-iptables"  # judged in such a cluster when nothing is named
 CLOSING = 1.5  # seconds for the cluster to close once the run was interrupted
-_WORDS = "descriptors", "miniatures"
+_WORDS = "descriptors", "miniatures", "../ci/peers/descriptors"  # the last only in a checkout
 _BAD_INPUT = (OptionError, RequirementError, ProfileError, DeclarationError, ClusterError)
 
 
