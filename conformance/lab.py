@@ -142,7 +142,7 @@ class Lab:
         if backends is not None:
             await self.endpoints(served, {pod.ip for pod in backends.pods})
         where = f"{served.namespace}/{served.name}"
-        self.step(f"Service {where}: clusterIP {served.ip}, ports {list(served.ports)}")
+        self.step(f"Service {where}: clusterIP {served.ip}, {objects.in_words(served.ports)}")
         return served
 
     async def endpoints(self, served: Served, addresses: Iterable[str]) -> None:

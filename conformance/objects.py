@@ -44,6 +44,16 @@ def port(
     return made
 
 
+def in_words(ports: Sequence[Object]) -> str:
+    """Ports of a Service for people: ``TCP 80 → 8080, node port 30080``."""
+    told = []
+    for one in ports:
+        target = f" → {one['targetPort']}" if one.get("targetPort", one["port"]) != one["port"] else ""
+        node = f", node port {one['nodePort']}" if one.get("nodePort") else ""
+        told.append(f"{one.get('protocol', 'TCP')} {one['port']}{target}{node}")
+    return "; ".join(told) or "no ports"
+
+
 def service(
     name: str, run: str, ports: Sequence[Object], selector: Mapping[str, str] | None = None, **spec: Any,
 ) -> Object:

@@ -6,10 +6,12 @@ import ipaddress
 import itertools
 import json
 import os
+import re
 import resource
 import socket
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,9 +26,18 @@ _PYTHON = (3, 11)
 _DESCRIPTORS = 1024  # what a start on a host of the cluster needs
 _LIMITS = "user/max_user_namespaces", "kernel/apparmor_restrict_unprivileged_userns"
 _PACKAGES = {"iptables": "iptables", "nftables": "nftables", "connection": "conntrack"}
-# On a node, and what each must be. Source: facts on namespace labs: a node that sends redirects uses up the
-# per-host ICMP tokens, and a refusal is then silently not sent: it looks like a drop.
-_SETTINGS = {"conf/all/send_redirects": "0", "conf/eth0/send_redirects": "0", "icmp_ratelimit": "0"}
+_KERNEL = (5, 10)  # the oldest this was made for: maps from address and port to both, and pidfds
+_PROCESSES, _MEMORY = 300, 400 << 20  # a cluster of three nodes with the post's pods, and room; bytes
+# What a trial needs where it fails although user namespaces are allowed.
+_STEPS = {
+    "own /proc": "a container with a masked /proc forbids it; start with --security-opt systempaths=unmasked",
+    "hosts in namespaces": "AppArmor's or the container's profile forbids mounts; allow them, or run as root",
+    "packet sockets": "the container's seccomp profile forbids them; start it with seccomp=unconfined",
+}
+# On a node, and what each must be (rates: at least). Source: facts on namespace labs: a node that sends
+# redirects uses up the ICMP tokens, and a refusal is then silently not sent: it looks like a drop.
+_SETTINGS = {"conf/all/send_redirects": 0, "conf/eth0/send_redirects": 0, "icmp_ratelimit": 0}
+_RATES = {"icmp_msgs_per_sec": 10_000, "icmp_msgs_burst": 10_000}
 _OFFLOAD = """
 import array, fcntl, socket, struct
 value = array.array("I", [0x16, 0])
@@ -58,8 +69,14 @@ def machine(root: Path = Path("/")) -> Iterator[Finding]:
     """The checks of this machine, in the order in which they are best put right."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield _finding("Python", sys.version_info >= _PYTHON, version, "install Python 3.11 or newer")
+    yield _kernel(os.uname().release)
+    if container := _container(root):
+        yield Finding("container", State.NOTE, f"{container}; where a trial below fails, start it with "
+                      "--security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+                      "--security-opt systempaths=unmasked")
     yield _tools()
     yield from _places()
+    yield from _groups(root)
     yield from _trials(root)
     for limit in _LIMITS:
         path = root / "proc/sys" / limit
@@ -71,6 +88,57 @@ def machine(root: Path = Path("/")) -> Iterator[Finding]:
 
 def _finding(name: str, good: bool, detail: str, next_step: str) -> Finding:
     return Finding(name, State.OK, detail) if good else Finding(name, State.WRONG, detail, next_step)
+
+
+def _kernel(release: str) -> Finding:
+    """The kernel's version; an older one is only a note, as the trials decide."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    if found and (int(found[1]), int(found[2])) >= _KERNEL:
+        return Finding("kernel", State.OK, release)
+    made_for = ".".join(map(str, _KERNEL))
+    return Finding("kernel", State.NOTE, f"{release}; this was made for {made_for} and newer: the trials "
+                   "below show what it lacks")
+
+
+def _container(root: Path) -> str:
+    """What kind of container this is; empty on a machine of one's own."""
+    marks = {"run/.containerenv": "a Podman container", ".dockerenv": "a Docker container"}
+    for mark, kind in marks.items():
+        if (root / mark).exists():
+            return kind
+    with suppress(OSError):
+        for entry in (root / "proc/1/environ").read_bytes().split(b"\0"):
+            if entry.startswith(b"container="):
+                return f"a container ({entry.partition(b'=')[2].decode(errors='replace')})"
+    return ""
+
+
+def _groups(root: Path) -> Iterator[Finding]:
+    """What the control groups around this process leave of processes and memory (cgroups, version 2)."""
+    try:
+        own = (root / "proc/self/cgroup").read_text()
+    except OSError:
+        return
+    path = next((line.partition("::")[2] for line in own.splitlines() if line.startswith("0::")), "")
+    above = [root / "sys/fs/cgroup" / path.strip("/")]
+    above += [one for one in above[0].parents if one.is_relative_to(root / "sys/fs/cgroup")]
+    limits = (("pids", "processes", _PROCESSES, "--pids-limit, or TasksMax of its unit"),
+              ("memory", "memory", _MEMORY, "--memory, or MemoryMax of its unit"))
+    for controller, word, needed, option in limits:
+        left = [room for group in above if (room := _room(group, controller)) is not None]
+        if left:
+            said = f"{min(left)} left in this control group"
+            yield _finding(f"room for {word}", min(left) >= needed, said,
+                           f"a cluster takes up to {needed}; raise the limit ({option})")
+
+
+def _room(group: Path, controller: str) -> int | None:
+    """How much of its limit a control group has left; None where it has none."""
+    try:
+        most = (group / f"{controller}.max").read_text().strip()
+        return None if most == "max" else int(most) - int((group / f"{controller}.current").read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _tools() -> Finding:
@@ -113,7 +181,8 @@ def _trials(root: Path) -> Iterator[Finding]:
     yield Finding("user namespaces", State.OK, f"allowed for user {os.getuid()}")
     for name, error in json.loads(done.output).items():
         package = _PACKAGES.get(name.split()[0], "")
-        step = "load its kernel module on the host (modprobe, as root), or use a kernel that has it"
+        step = _STEPS.get(
+            name, "load its kernel module on the host (modprobe, as root), or use a kernel that has it")
         if "not found on PATH" in error and package:
             step = f"sudo apt-get install {package}"
         elif "(legacy)" in error:
@@ -163,12 +232,14 @@ async def _service_lb(cluster: Cluster) -> Finding:
 
 
 async def _redirects(cluster: CanSnapshot, node: str) -> Finding:
-    script = "; ".join(f"cat /proc/sys/net/ipv4/{name}" for name in _SETTINGS)
+    every = {**_SETTINGS, **_RATES}
+    script = "; ".join(f"cat /proc/sys/net/ipv4/{name}" for name in every)
     status, output, error = await cluster.run_on(node, ["sh", "-c", script], timeout=5)
-    values = dict(zip(_SETTINGS, output.split(), strict=False))
-    wrong = [name for name, good in _SETTINGS.items() if values.get(name) != good]
+    values = dict(zip(every, map(int, output.split()), strict=False)) if status == 0 else {}
+    wrong = [name for name, good in every.items()
+             if name not in values or (values[name] < good if name in _RATES else values[name] != good)]
     words = ", ".join(f"{name}={values.get(name, '?')}" for name in wrong) if status == 0 else error.strip()
-    fix = " ".join(f"net.ipv4.{name.replace('/', '.')}={good}" for name, good in _SETTINGS.items())
+    fix = " ".join(f"net.ipv4.{name.replace('/', '.')}={good}" for name, good in every.items())
     return _finding(f"refusals on {node}", not wrong, words or "no redirects, no thinned refusals",
                     f"on the node: sysctl -w {fix}; else a refusal may be dropped and look like a timeout")
 

@@ -30,6 +30,11 @@ table ip trial {
   }
 }
 """
+_TRACE = """
+table inet trial-trace {
+  chain prerouting { type filter hook prerouting priority -400; ip dscp 0x2b meta nftrace set 1; }
+}
+"""
 _IPTABLES: Mapping[str, tuple[str, ...]] = {
     "iptables statistic": ("-t", "nat", "-A", "OUTPUT", "-m", "statistic", "--mode", "random",
                            "--probability", "0.5", "-j", "RETURN"),
@@ -85,6 +90,12 @@ def _nested() -> str:
     return "" if status == 0 else os.strerror(status)
 
 
+def _processes() -> str:
+    """A /proc of one's own; the kernel refuses it where a container has parts of the host's masked."""
+    kernel.mount("proc", "/proc", "proc")
+    return ""
+
+
 def _raw_socket() -> str:
     socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
     return ""
@@ -93,9 +104,10 @@ def _raw_socket() -> str:
 def trials() -> dict[str, Callable[[], str]]:
     """Every trial by its name; each gives an empty text or raises OSError or says why it failed."""
     found: dict[str, Callable[[], str]] = {
-        "hosts in namespaces": _nested, "veth and bridge": _devices, "network settings": _settings,
-        "packet sockets": _raw_socket,
+        "own /proc": _processes, "hosts in namespaces": _nested, "veth and bridge": _devices,
+        "network settings": _settings, "packet sockets": _raw_socket,
         "nftables nat and maps": lambda: _said("nft", "-f", "-", stdin=_NFT),
+        "packet traces": lambda: _said("nft", "-f", "-", stdin=_TRACE),
         "connection tracking": lambda: _said("conntrack", "-L"),
     }
     for name, words in _IPTABLES.items():

@@ -90,6 +90,10 @@ class Report:
         ids = [row.id for row in self.of(Verdict.FAIL, Verdict.SUITE_ERROR, Verdict.UNKNOWN, Verdict.NOT_RUN)]
         return rerun_command(self.facts, ids) if ids else ""
 
+    def rerun_of(self, id: str) -> str:
+        """The command that runs this one requirement again."""
+        return rerun_command(self.facts, [id])
+
 
 def load(path: Path) -> Report:
     """The report on the evidence file at ``path``, with its digest. Raises EvidenceError as ``read`` does."""

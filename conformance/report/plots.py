@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 SLOTS = 180  # columns of a timeline: more would not be seen
 BINS_A_DECADE = 10
 LEAST_MS, MOST_MS = 0.01, 1e6  # ends of every latency axis; what lies outside is counted at the end
+_LANE = 60  # letters of a lane's name, which has the line to itself but for the gap
 _LABEL = 38  # letters of a name that fit beside its numbers on a phone
 
 
@@ -139,8 +140,9 @@ def timeline(lanes: Sequence[Lane], faults: Sequence[float], *, label: str) -> M
         if lane.gap:
             silent = lane.gap[1] - lane.gap[0]
             parts.append(_rect("gap", (lane.gap[0] - start) / span, silent / span, base, 42))
-            parts.append(_text(1, base + 11, f"gap {silent:.3f} s", "end"))
-        parts.append(_text(0, base + 11, shortened(lane.label), "start"))
+        parts.append(_text(0, base + 11, shortened(lane.label, _LANE), "start"))
+        if lane.gap:  # last, so that it stays readable where a phone lets a long name run into it
+            parts.append(_text(1, base + 11, f"gap {lane.gap[1] - lane.gap[0]:.3f} s", "end"))
         for first, many, good in slots(lane.points, start, end):
             shape = ("ok", base + 29, 10) if good else ("bad", base + 15, 24)
             parts.append(_rect(shape[0], first / SLOTS, many / SLOTS, shape[1], shape[2]))
@@ -175,9 +177,9 @@ def ticks_s(start: float, end: float) -> list[float]:
     return [round(at, 9) for at in moments if at <= end + step * 1e-6]
 
 
-def shortened(name: str) -> str:
-    """``name``, its middle left out when it is too long for its place."""
-    return name if len(name) <= _LABEL else f"{name[: _LABEL - 13]}…{name[-12:]}"
+def shortened(name: str, most: int = _LABEL) -> str:
+    """``name``, its middle left out when it has more letters than ``most``."""
+    return name if len(name) <= most else f"{name[: most - 13]}…{name[-12:]}"
 
 
 def _ms(ms: float) -> str:

@@ -126,19 +126,20 @@ def test_the_doctor_finds_a_good_cluster_good_and_names_what_is_wrong_in_it(caps
     assert main(["doctor", "netns-kept://default"]) == 0
     said = capsys.readouterr().out
     for line in ("ok    user namespaces", "ok    iptables statistic", "ok    iptables recent",
-                 "ok    iptables REJECT", "ok    nftables nat and maps", "ok    connection tracking",
+                 "ok    iptables REJECT", "ok    packet traces",
+                 "ok    own /proc", "ok    nftables nat and maps", "ok    connection tracking",
                  "ok    refusals on k3s-master-rpi001", "ok    ServiceLB", "all is well"):
         assert line in said
     config.load_kube_config(str(kept.find("default").kubeconfig))
     client.CoreV1Api().create_namespaced_pod("kube-system", {
         "metadata": {"name": "svclb-traefik-x"}, "spec": {"containers": [{"name": "a", "image": "debian"}]}})
-    bad = "echo 1 > /proc/sys/net/ipv4/conf/eth0/send_redirects"
+    bad = "echo 1 > /proc/sys/net/ipv4/conf/eth0/send_redirects; echo 500 > /proc/sys/net/ipv4/icmp_ratelimit"
     assert main(["cluster", "exec", "k3s-master-rpi001", "--", "sh", "-c", bad]) == 0
     assert main(["doctor", "netns-kept://default"]) == 3
     said = capsys.readouterr().out
     assert "its pods run: svclb-traefik-x" in said
     assert "start the k3s server with --disable servicelb" in said
-    assert "conf/eth0/send_redirects=1" in said
+    assert "conf/eth0/send_redirects=1, icmp_ratelimit=500" in said
     assert "2 wrong" in said
     assert kept.is_kept("default"), "it is left as it was"
 

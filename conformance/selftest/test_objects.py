@@ -51,3 +51,10 @@ def test_an_image_that_cannot_be_had_is_said_at_once() -> None:
         raise_if_stuck(stuck)
     raise_if_stuck(None)
     assert not is_ready(stuck)
+
+
+def test_ports_in_words() -> None:
+    dns, web = objects.port(53, protocol="UDP"), objects.port(443, "https")
+    told = objects.in_words([objects.port(80, 8080, node_port=30080), dns, web])
+    assert told == "TCP 80 → 8080, node port 30080; UDP 53; TCP 443 → https"
+    assert objects.in_words([]) == "no ports"
