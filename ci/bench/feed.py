@@ -1,0 +1,210 @@
+"""An API server that holds nothing but very many Services: lists and watches from ready-made bytes, so that a
+measurement is of the proxy and not of the server. Speaks JSON over HTTP to any kube-proxy; used by ci/bench/proxy.
+
+Its moment of acknowledgement is just before an event is handed to the watchers' sockets, so what is measured from
+there on holds the whole way to the proxy.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+VIPS, ENDPOINTS, SPARE = (IPv4Address(a) for a in ("10.64.0.0", "10.128.0.0", "10.192.0.0"))
+NODE, NODE_IP = "bench", "192.168.2.114"
+STAMP = "2026-01-01T00:00:00Z"
+SERVICES, SLICES, NODES = "services", "endpointslices", "nodes"
+LISTS = {SERVICES: ("v1", "ServiceList"), SLICES: ("discovery.k8s.io/v1", "EndpointSliceList"), NODES: ("v1", "NodeList"),
+         "servicecidrs": ("networking.k8s.io/v1", "ServiceCIDRList")}
+
+
+def vip(number: int) -> str:
+    """The cluster address of Service ``number``."""
+    return str(VIPS + number + 1)
+
+
+def endpoints(number: int) -> list[str]:
+    """The two endpoints Service ``number`` has at first."""
+    return [str(ENDPOINTS + 4 * number + 1), str(ENDPOINTS + 4 * number + 2)]
+
+
+def _meta(name: str, kind: str, version: int, owned: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Metadata as large as a real server's: who manages which field is most of it."""
+    managed = [{"manager": "kube-controller-manager", "operation": "Update", "apiVersion": LISTS[kind][0], "time": STAMP,
+                "fieldsType": "FieldsV1", "fieldsV1": owned}]
+    return {"name": name, "namespace": "scale", "uid": f"00000000-0000-4000-8000-{version:012d}",
+            "resourceVersion": str(version), "generation": 1, "creationTimestamp": STAMP, **more, "managedFields": managed}
+
+
+def service(number: int) -> dict[str, Any]:
+    """Service ``number`` as a server would send it."""
+    owned = {"f:spec": {f"f:{name}": {} for name in ("internalTrafficPolicy", "ports", "selector", "sessionAffinity", "type")},
+             "f:metadata": {"f:labels": {".": {}, "f:app": {}, "f:tier": {}}}}
+    spec = {"ports": [{"name": "p", "protocol": "TCP", "port": 80, "targetPort": 8080}], "selector": {"app": f"svc-{number}"},
+            "clusterIP": vip(number), "clusterIPs": [vip(number)], "type": "ClusterIP", "sessionAffinity": "None",
+            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster"}
+    labels = {"app": f"svc-{number}", "tier": "bench"}
+    return {"metadata": _meta(f"svc-{number:06d}", SERVICES, number + 1, owned, labels=labels), "spec": spec,
+            "status": {"loadBalancer": {}}}
+
+
+def slice_of(number: int, addresses: list[str], version: int = 1) -> dict[str, Any]:
+    """The EndpointSlice of Service ``number``."""
+    owned = {"f:addressType": {}, "f:endpoints": {}, "f:ports": {}, "f:metadata": {"f:generateName": {}, "f:labels": {
+        ".": {}, "f:app": {}, "f:endpointslice.kubernetes.io/managed-by": {}, "f:kubernetes.io/service-name": {}},
+        "f:ownerReferences": {".": {}, f'k:{{"uid":"00000000-0000-4000-8000-{number + 1:012d}"}}': {}}}}
+    owner = {"apiVersion": "v1", "kind": "Service", "name": f"svc-{number:06d}", "controller": True,
+             "blockOwnerDeletion": True, "uid": f"00000000-0000-4000-8000-{number + 1:012d}"}
+    labels = {"app": f"svc-{number}", "kubernetes.io/service-name": f"svc-{number:06d}",
+              "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
+    meta = _meta(f"svc-{number:06d}-x7k2p", SLICES, version, owned, labels=labels, generateName=f"svc-{number:06d}-",
+                 ownerReferences=[owner])
+    ends = [{"addresses": [address], "conditions": {"ready": True, "serving": True, "terminating": False},
+             "nodeName": "another", "targetRef": {"kind": "Pod", "namespace": "scale", "name": f"svc-{number}-{at}",
+                                                  "uid": f"00000000-0000-4000-9000-{4 * number + at:012d}"}}
+            for at, address in enumerate(addresses)]
+    return {"metadata": meta, "addressType": "IPv4", "endpoints": ends,
+            "ports": [{"name": "p", "protocol": "TCP", "port": 8080}]}
+
+
+def node() -> dict[str, Any]:
+    """The one Node."""
+    status = {"addresses": [{"type": "InternalIP", "address": NODE_IP}, {"type": "Hostname", "address": NODE}],
+              "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": STAMP, "lastTransitionTime": STAMP}]}
+    return {"metadata": {"name": NODE, "uid": "n", "resourceVersion": "1", "creationTimestamp": STAMP}, "spec": {},
+            "status": status}
+
+
+class Feed:
+    """The server. ``listed`` is when the last byte of the last list went out (monotonic seconds)."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.version, self.spare = size, 2_000_000, 0
+        self.listed = 0.0
+        self.addresses: dict[int, list[str]] = {}
+        self._watchers: dict[str, list[socket.socket]] = {kind: [] for kind in LISTS}
+        self._lock = threading.Lock()
+        made = {SERVICES: [service(n) for n in range(size)], NODES: [node()], "servicecidrs": [],
+                SLICES: [slice_of(n, endpoints(n)) for n in range(size)]}
+        self._items = {kind: [json.dumps(one, separators=(",", ":")).encode() for one in every] for kind, every in made.items()}
+
+    def list_of(self, kind: str) -> bytes:
+        """The whole list."""
+        version, name = LISTS[kind]
+        head = json.dumps({"kind": name, "apiVersion": version, "metadata": {"resourceVersion": str(self.version)}})
+        return head[:-1].encode() + b',"items":[' + b",".join(self._items[kind]) + b"]}"
+
+    def initial(self, kind: str) -> bytes:
+        """The same as events, for clients that ask for the list within the watch."""
+        mark = {"kind": LISTS[kind][1][:-4], "apiVersion": LISTS[kind][0], "metadata": {
+            "resourceVersion": str(self.version), "annotations": {"k8s.io/initial-events-end": "true"}}}
+        lines = [self._event(kind, "ADDED", one) for one in self._items[kind]]
+        return b"".join([*lines, json.dumps({"type": "BOOKMARK", "object": mark}).encode() + b"\n"])
+
+    def watch(self, kind: str, made: socket.socket, first: bytes) -> None:
+        """Send ``first`` and from now on every change of ``kind`` to this socket."""
+        with self._lock:
+            if first:
+                _chunk(made, first)
+            self._watchers[kind].append(made)
+
+    def watched(self) -> bool:
+        """True when somebody follows Services and slices."""
+        return bool(self._watchers[SERVICES] and self._watchers[SLICES])
+
+    def replace(self, number: int) -> tuple[str, float]:
+        """Replace the first endpoint of Service ``number`` by an address never used before; gives it, and when."""
+        self.spare += 1
+        self.version += 1
+        new = str(SPARE + self.spare)
+        found = self.addresses.get(number) or endpoints(number)
+        self.addresses[number] = [found[1], new]
+        body = json.dumps(slice_of(number, self.addresses[number], self.version), separators=(",", ":")).encode()
+        self._items[SLICES][number] = body
+        line = self._event(SLICES, "MODIFIED", body)
+        at = time.monotonic()
+        with self._lock:
+            for made in list(self._watchers[SLICES]):
+                try:
+                    _chunk(made, line)
+                except OSError:
+                    self._watchers[SLICES].remove(made)
+        return new, at
+
+    def _event(self, kind: str, event: str, body: bytes) -> bytes:
+        version, name = LISTS[kind]
+        typed = f'{{"kind":"{name[:-4]}","apiVersion":"{version}",'.encode()
+        return b'{"type":"' + event.encode() + b'","object":' + typed + body[1:] + b"}\n"
+
+    def start(self, host: str) -> str:
+        """Listen; gives the URL."""
+        feed = self
+
+        class Handler(_Handler):
+            server_feed = feed
+
+        server = ThreadingHTTPServer((host, 0), Handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://{host}:{server.server_address[1]}"
+
+
+def _chunk(made: socket.socket, data: bytes) -> None:
+    made.sendall(b"%x\r\n" % len(data) + data + b"\r\n")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """GET of lists, watches and single Nodes; what is written (Events) is taken and forgotten."""
+
+    protocol_version = "HTTP/1.1"
+    server_feed: Feed
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+        parts = url.path.strip("/").split("/")
+        kind = next((part for part in parts if part in LISTS), "")
+        if not kind:
+            self._send(404, b'{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}')
+        elif parts[-1] != kind:
+            self._send(200, b'{"kind":"Node","apiVersion":"v1",' + json.dumps(node()).encode()[1:])
+        elif query.get("watch") not in ("true", "1"):
+            self._send(200, self.server_feed.list_of(kind))
+            self.server_feed.listed = time.monotonic()
+        else:
+            self._follow(kind, query)
+
+    def _follow(self, kind: str, query: dict[str, str]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        first = self.server_feed.initial(kind) if query.get("sendInitialEvents") == "true" else b""
+        self.server_feed.watch(kind, self.connection, first)
+        if first:
+            self.server_feed.listed = time.monotonic()
+        while self.connection.recv(4096):  # until the client hangs up
+            pass
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self._send(201, b'{"kind":"Event","apiVersion":"events.k8s.io/v1","metadata":{"name":"e","namespace":"default"}}')
+
+    do_PATCH = do_POST
+
+    def _send(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the table is the output."""
