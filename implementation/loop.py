@@ -73,8 +73,13 @@ class Loop:
             self._health.queued(time.monotonic())
             self._wake.set()
 
-    def listed(self, kind: str) -> None:
-        """The whole of one kind is known. Nothing is written before everything needed is."""
+    def listed(self, kind: str, *, whole: bool = True) -> None:
+        """A part of one kind is known, or the ``whole`` of it. Nothing is written before everything needed
+        is; what can be decided is decided while the rest still comes."""
+        if self._waiting == {kind}:
+            self._known.decide()
+        if not whole and self._waiting:
+            return
         if kind in self._waiting:
             self._waiting.remove(kind)
             if not self._waiting:

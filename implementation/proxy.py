@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import time
@@ -21,13 +22,14 @@ from implementation.node.health import Health
 from implementation.node.server import Ports, split_address
 from implementation.objects import Node, ObjectError, parse_node
 from implementation.settings import Settings
-from implementation.state.desired import Desired
+from implementation.state.desired import Desired, HealthCheck, ServiceKey
 from implementation.state.known import Known
 
 if TYPE_CHECKING:
     from implementation.node.metrics import Metrics
 
 log = logging.getLogger("kube-proxy")
+ORDINARY = gc.get_threshold()
 
 
 class Proxy:
@@ -57,6 +59,9 @@ class Proxy:
         )
         self._started = time.monotonic()
         self._said: set[str] = set()
+        self._checks: dict[ServiceKey, HealthCheck] = {}
+        self._udp: set[ServiceKey] = set()  # Services with a UDP port
+        self._flows_due = False  # something changed for UDP clients that is not seen to yet
 
     async def run(self) -> None:
         """Serve until cancelled. Rules stay when it ends. Raises OSError where a port cannot be had."""
@@ -90,11 +95,11 @@ class Proxy:
         self,
         kind: watch.Kind,
         each: Callable[[str, msgspec.Raw], None],
-        every: Callable[[Sequence[msgspec.Raw]], None],
+        every: Callable[..., None],
     ) -> Coroutine[Any, Any, None]:
-        def on_list(raws: Sequence[msgspec.Raw]) -> None:
-            every(raws)
-            self.loop.listed(kind.name)
+        def on_list(part: watch.Part) -> None:
+            every(part.items, first=part.first, last=part.last)
+            self.loop.listed(kind.name, whole=part.last)
 
         def on_event(event: str, raw: msgspec.Raw) -> None:
             each(event, raw)
@@ -123,8 +128,9 @@ class Proxy:
                 synced.seconds * 1000,
                 (time.monotonic() - self._started) * 1000,
             )
-        checks = [s.health_check for s in synced.desired.services.values() if s.health_check]
-        for problem in await self.ports.serve_checks(checks):
+            settle_memory()
+        self._note(synced)
+        for problem in await self.ports.serve_checks(list(self._checks.values())):
             self._say_once(problem)
         ended = await self._end_flows(synced.desired)
         metrics = await self._numbers()
@@ -132,14 +138,30 @@ class Proxy:
         metrics.programmed(synced.triggers)
         metrics.ended(ended)
 
+    def _note(self, synced: Synced) -> None:
+        """Keep what follows from the Services that changed; the others, very many, are not looked at."""
+        for key in synced.applied.services:
+            served = synced.desired.services.get(key)
+            if served and served.health_check:
+                self._checks[key] = served.health_check
+            else:
+                self._checks.pop(key, None)
+            udp = served is not None and any(port.protocol == "udp" for port in served.ports)
+            self._flows_due |= udp or key in self._udp
+            (self._udp.add if udp else self._udp.discard)(key)
+
     async def _end_flows(self, desired: Desired) -> int:
         plane = self.dataplane
-        answering = plane.answering() if isinstance(plane, Answering) else conntrack.served(desired)
-        if not self.flows.needed(answering):
+        if not self._flows_due:
             return 0
+        answering = plane.answering() if isinstance(plane, Answering) else conntrack.served(desired)
         try:
-            local = frozenset(await asyncio.to_thread(addresses.local))
-            return await asyncio.to_thread(self.flows.reconcile, answering, local)
+            ended = 0
+            if self.flows.needed(answering):
+                local = frozenset(await asyncio.to_thread(addresses.local))
+                ended = await asyncio.to_thread(self.flows.reconcile, answering, local)
+            self._flows_due = False
+            return ended
         except CommandError as error:
             self._say_once(f"stale UDP flows cannot be ended, clients may keep a gone endpoint: {error}")
             return 0
@@ -193,6 +215,17 @@ class Proxy:
             self.metrics.failed(partial=partial)
 
 
+def expect_many_objects() -> None:
+    """Have the collector look seldom while the lists are read: nearly all of what is made then stays."""
+    gc.set_threshold(100_000, 20, 100)
+
+
+def settle_memory() -> None:
+    """What is there now stays: never look at it again, as that takes longer than a change of rules."""
+    gc.freeze()
+    gc.set_threshold(*ORDINARY)
+
+
 def _load_metrics() -> Metrics:
     from implementation.node.metrics import Metrics
 
@@ -224,6 +257,7 @@ async def _until_told(settings: Settings) -> None:
 
 
 async def _run(settings: Settings, access: kubeconfig.Access) -> None:
+    expect_many_objects()
     server = watch.Server(access)
     try:
         pod_cidrs = await _own_networks(server, settings) if settings.detect_local == "NodeCIDR" else ()
@@ -258,8 +292,8 @@ async def _own_networks(server: watch.Server, settings: Settings) -> tuple[str, 
         if node.pod_cidrs and not found.done():
             found.set_result(node)
 
-    def see_all(raws: Sequence[msgspec.Raw]) -> None:
-        for raw in raws:
+    def see_all(part: watch.Part) -> None:
+        for raw in part.items:
             see(raw)
 
     kind = watch.node_kind(settings.node_name)

@@ -13,12 +13,13 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
 
 from implementation.kubeconfig import Access
+from implementation.listing import Listing
 
 log = logging.getLogger("kube-proxy.watch")
 
@@ -29,6 +30,7 @@ WATCH_SECONDS = (
     300  # a server ends a watch after this long; twice that in silence means the connection is dead
 )
 LIST_SECONDS = 60.0
+READ_AT_ONCE = 1 << 19  # bytes
 FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between tries while the server is away
 
 
@@ -44,11 +46,6 @@ class _Meta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
 
 
-class _List(msgspec.Struct):
-    metadata: _Meta
-    items: list[msgspec.Raw] | None = None
-
-
 class _Event(msgspec.Struct):
     type: str
     object: msgspec.Raw
@@ -60,9 +57,16 @@ class _Object(msgspec.Struct):
     message: str = ""
 
 
-_lists = msgspec.json.Decoder(_List)
 _events = msgspec.json.Decoder(_Event)
 _objects = msgspec.json.Decoder(_Object)
+
+
+class Part(NamedTuple):
+    """Items of a list, as they came; what is not in any part from ``first`` to ``last`` does not exist."""
+
+    items: Sequence[msgspec.Raw]
+    first: bool = True
+    last: bool = True
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -91,8 +95,8 @@ class Server:
         tls = access.tls() if access.server.startswith("https:") else False
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls, limit=0, socket_factory=_socket),
+            read_bufsize=READ_AT_ONCE,
         )
-
         self._missing: set[str] = set()
         self._away_since = 0.0
 
@@ -150,18 +154,18 @@ def _socket(address: Any) -> socket.socket:
 
 
 class Watch:
-    """Follows one kind; ``on_list`` gets every whole list, ``on_event`` every change (type, object)."""
+    """Follows one kind; ``on_list`` gets every list, in parts, ``on_event`` every change (type, object)."""
 
     def __init__(
         self,
         server: Server,
         kind: Kind,
-        on_list: Callable[[Sequence[msgspec.Raw]], None],
+        on_list: Callable[[Part], None],
         on_event: Callable[[str, msgspec.Raw], None],
     ) -> None:
         self._server, self._kind = server, kind
         self._on_list, self._on_event = on_list, on_event
-        self._version = ""
+        self._version, self._listed = "", False
         self._failures = 0
 
     async def run(self) -> None:
@@ -195,15 +199,22 @@ class Watch:
         return {key: value for key, value in {**selectors, **more}.items() if value}
 
     async def _list(self) -> None:
+        """Any version will do for the start, as the watch goes on from there: servers have one at hand. Who
+        asks again has seen a version, and must not go back."""
         timeout = aiohttp.ClientTimeout(total=LIST_SECONDS)
-        async with self._server.get(self._kind.path, self._params(), timeout) as answer:
-            body = await answer.read()
+        params = self._params() if self._listed else self._params(resourceVersion="0")
+        listing, first = Listing(), True
+        async with self._server.get(self._kind.path, params, timeout) as answer:
             if answer.status != 200:
-                raise WatchError(f"list: {answer.status} {_said(body)}")
-        found = _lists.decode(body)
+                raise WatchError(f"list: {answer.status} {_said(await answer.read())}")
+            async for chunk in answer.content.iter_any():
+                if items := listing.take(chunk):
+                    self._on_list(Part(items, first, last=False))
+                    first = False
+        items = listing.end()
         self._answered()
-        self._on_list(found.items or [])
-        self._version = found.metadata.resource_version
+        self._on_list(Part(items, first))
+        self._version, self._listed = listing.version, True
 
     async def _watch(self) -> None:
         params = self._params(

@@ -1,8 +1,8 @@
-"""An API server that holds nothing but very many Services: lists and watches from ready-made bytes, so that a
-measurement is of the proxy and not of the server. Speaks JSON over HTTP to any kube-proxy; used by ci/bench/proxy.
+"""An API server that holds nothing but very many Services: lists and watches from ready-made bytes, so that
+a measurement is of the proxy and not of the server. Speaks JSON over HTTP to any kube-proxy.
 
-Its moment of acknowledgement is just before an event is handed to the watchers' sockets, so what is measured from
-there on holds the whole way to the proxy.
+Its moment of acknowledgement is just before an event is handed to the watchers' sockets, so what is measured
+from there on holds the whole way to the proxy.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ VIPS, ENDPOINTS, SPARE = (IPv4Address(a) for a in ("10.64.0.0", "10.128.0.0", "1
 NODE, NODE_IP = "bench", "192.168.2.114"
 STAMP = "2026-01-01T00:00:00Z"
 SERVICES, SLICES, NODES = "services", "endpointslices", "nodes"
-LISTS = {SERVICES: ("v1", "ServiceList"), SLICES: ("discovery.k8s.io/v1", "EndpointSliceList"), NODES: ("v1", "NodeList"),
-         "servicecidrs": ("networking.k8s.io/v1", "ServiceCIDRList")}
+LISTS = {
+    SERVICES: ("v1", "ServiceList"),
+    SLICES: ("discovery.k8s.io/v1", "EndpointSliceList"),
+    NODES: ("v1", "NodeList"),
+    "servicecidrs": ("networking.k8s.io/v1", "ServiceCIDRList"),
+}
 
 
 def vip(number: int) -> str:
@@ -36,49 +40,130 @@ def endpoints(number: int) -> list[str]:
 
 def _meta(name: str, kind: str, version: int, owned: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Metadata as large as a real server's: who manages which field is most of it."""
-    managed = [{"manager": "kube-controller-manager", "operation": "Update", "apiVersion": LISTS[kind][0], "time": STAMP,
-                "fieldsType": "FieldsV1", "fieldsV1": owned}]
-    return {"name": name, "namespace": "scale", "uid": f"00000000-0000-4000-8000-{version:012d}",
-            "resourceVersion": str(version), "generation": 1, "creationTimestamp": STAMP, **more, "managedFields": managed}
+    managed = [
+        {
+            "manager": "kube-controller-manager",
+            "operation": "Update",
+            "apiVersion": LISTS[kind][0],
+            "time": STAMP,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": owned,
+        }
+    ]
+    return {
+        "name": name,
+        "namespace": "scale",
+        "uid": f"00000000-0000-4000-8000-{version:012d}",
+        "resourceVersion": str(version),
+        "generation": 1,
+        "creationTimestamp": STAMP,
+        **more,
+        "managedFields": managed,
+    }
 
 
 def service(number: int) -> dict[str, Any]:
     """Service ``number`` as a server would send it."""
-    owned = {"f:spec": {f"f:{name}": {} for name in ("internalTrafficPolicy", "ports", "selector", "sessionAffinity", "type")},
-             "f:metadata": {"f:labels": {".": {}, "f:app": {}, "f:tier": {}}}}
-    spec = {"ports": [{"name": "p", "protocol": "TCP", "port": 80, "targetPort": 8080}], "selector": {"app": f"svc-{number}"},
-            "clusterIP": vip(number), "clusterIPs": [vip(number)], "type": "ClusterIP", "sessionAffinity": "None",
-            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster"}
+    owned = {
+        "f:spec": {
+            f"f:{name}": {}
+            for name in ("internalTrafficPolicy", "ports", "selector", "sessionAffinity", "type")
+        },
+        "f:metadata": {"f:labels": {".": {}, "f:app": {}, "f:tier": {}}},
+    }
+    spec = {
+        "ports": [{"name": "p", "protocol": "TCP", "port": 80, "targetPort": 8080}],
+        "selector": {"app": f"svc-{number}"},
+        "clusterIP": vip(number),
+        "clusterIPs": [vip(number)],
+        "type": "ClusterIP",
+        "sessionAffinity": "None",
+        "ipFamilies": ["IPv4"],
+        "ipFamilyPolicy": "SingleStack",
+        "internalTrafficPolicy": "Cluster",
+    }
     labels = {"app": f"svc-{number}", "tier": "bench"}
-    return {"metadata": _meta(f"svc-{number:06d}", SERVICES, number + 1, owned, labels=labels), "spec": spec,
-            "status": {"loadBalancer": {}}}
+    return {
+        "metadata": _meta(f"svc-{number:06d}", SERVICES, number + 1, owned, labels=labels),
+        "spec": spec,
+        "status": {"loadBalancer": {}},
+    }
 
 
 def slice_of(number: int, addresses: list[str], version: int = 1) -> dict[str, Any]:
     """The EndpointSlice of Service ``number``."""
-    owned = {"f:addressType": {}, "f:endpoints": {}, "f:ports": {}, "f:metadata": {"f:generateName": {}, "f:labels": {
-        ".": {}, "f:app": {}, "f:endpointslice.kubernetes.io/managed-by": {}, "f:kubernetes.io/service-name": {}},
-        "f:ownerReferences": {".": {}, f'k:{{"uid":"00000000-0000-4000-8000-{number + 1:012d}"}}': {}}}}
-    owner = {"apiVersion": "v1", "kind": "Service", "name": f"svc-{number:06d}", "controller": True,
-             "blockOwnerDeletion": True, "uid": f"00000000-0000-4000-8000-{number + 1:012d}"}
-    labels = {"app": f"svc-{number}", "kubernetes.io/service-name": f"svc-{number:06d}",
-              "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
-    meta = _meta(f"svc-{number:06d}-x7k2p", SLICES, version, owned, labels=labels, generateName=f"svc-{number:06d}-",
-                 ownerReferences=[owner])
-    ends = [{"addresses": [address], "conditions": {"ready": True, "serving": True, "terminating": False},
-             "nodeName": "another", "targetRef": {"kind": "Pod", "namespace": "scale", "name": f"svc-{number}-{at}",
-                                                  "uid": f"00000000-0000-4000-9000-{4 * number + at:012d}"}}
-            for at, address in enumerate(addresses)]
-    return {"metadata": meta, "addressType": "IPv4", "endpoints": ends,
-            "ports": [{"name": "p", "protocol": "TCP", "port": 8080}]}
+    owned = {
+        "f:addressType": {},
+        "f:endpoints": {},
+        "f:ports": {},
+        "f:metadata": {
+            "f:generateName": {},
+            "f:labels": {
+                ".": {},
+                "f:app": {},
+                "f:endpointslice.kubernetes.io/managed-by": {},
+                "f:kubernetes.io/service-name": {},
+            },
+            "f:ownerReferences": {".": {}, f'k:{{"uid":"00000000-0000-4000-8000-{number + 1:012d}"}}': {}},
+        },
+    }
+    owner = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "name": f"svc-{number:06d}",
+        "controller": True,
+        "blockOwnerDeletion": True,
+        "uid": f"00000000-0000-4000-8000-{number + 1:012d}",
+    }
+    labels = {
+        "app": f"svc-{number}",
+        "kubernetes.io/service-name": f"svc-{number:06d}",
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+    }
+    meta = _meta(
+        f"svc-{number:06d}-x7k2p",
+        SLICES,
+        version,
+        owned,
+        labels=labels,
+        generateName=f"svc-{number:06d}-",
+        ownerReferences=[owner],
+    )
+    ends = [
+        {
+            "addresses": [address],
+            "conditions": {"ready": True, "serving": True, "terminating": False},
+            "nodeName": "another",
+            "targetRef": {
+                "kind": "Pod",
+                "namespace": "scale",
+                "name": f"svc-{number}-{at}",
+                "uid": f"00000000-0000-4000-9000-{4 * number + at:012d}",
+            },
+        }
+        for at, address in enumerate(addresses)
+    ]
+    return {
+        "metadata": meta,
+        "addressType": "IPv4",
+        "endpoints": ends,
+        "ports": [{"name": "p", "protocol": "TCP", "port": 8080}],
+    }
 
 
 def node() -> dict[str, Any]:
     """The one Node."""
-    status = {"addresses": [{"type": "InternalIP", "address": NODE_IP}, {"type": "Hostname", "address": NODE}],
-              "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": STAMP, "lastTransitionTime": STAMP}]}
-    return {"metadata": {"name": NODE, "uid": "n", "resourceVersion": "1", "creationTimestamp": STAMP}, "spec": {},
-            "status": status}
+    status = {
+        "addresses": [{"type": "InternalIP", "address": NODE_IP}, {"type": "Hostname", "address": NODE}],
+        "conditions": [
+            {"type": "Ready", "status": "True", "lastHeartbeatTime": STAMP, "lastTransitionTime": STAMP}
+        ],
+    }
+    return {
+        "metadata": {"name": NODE, "uid": "n", "resourceVersion": "1", "creationTimestamp": STAMP},
+        "spec": {},
+        "status": status,
+    }
 
 
 class Feed:
@@ -90,20 +175,35 @@ class Feed:
         self.addresses: dict[int, list[str]] = {}
         self._watchers: dict[str, list[socket.socket]] = {kind: [] for kind in LISTS}
         self._lock = threading.Lock()
-        made = {SERVICES: [service(n) for n in range(size)], NODES: [node()], "servicecidrs": [],
-                SLICES: [slice_of(n, endpoints(n)) for n in range(size)]}
-        self._items = {kind: [json.dumps(one, separators=(",", ":")).encode() for one in every] for kind, every in made.items()}
+        made = {
+            SERVICES: [service(n) for n in range(size)],
+            NODES: [node()],
+            "servicecidrs": [],
+            SLICES: [slice_of(n, endpoints(n)) for n in range(size)],
+        }
+        self._items = {
+            kind: [json.dumps(one, separators=(",", ":")).encode() for one in every]
+            for kind, every in made.items()
+        }
 
     def list_of(self, kind: str) -> bytes:
         """The whole list."""
         version, name = LISTS[kind]
-        head = json.dumps({"kind": name, "apiVersion": version, "metadata": {"resourceVersion": str(self.version)}})
+        head = json.dumps(
+            {"kind": name, "apiVersion": version, "metadata": {"resourceVersion": str(self.version)}}
+        )
         return head[:-1].encode() + b',"items":[' + b",".join(self._items[kind]) + b"]}"
 
     def initial(self, kind: str) -> bytes:
         """The same as events, for clients that ask for the list within the watch."""
-        mark = {"kind": LISTS[kind][1][:-4], "apiVersion": LISTS[kind][0], "metadata": {
-            "resourceVersion": str(self.version), "annotations": {"k8s.io/initial-events-end": "true"}}}
+        mark = {
+            "kind": LISTS[kind][1][:-4],
+            "apiVersion": LISTS[kind][0],
+            "metadata": {
+                "resourceVersion": str(self.version),
+                "annotations": {"k8s.io/initial-events-end": "true"},
+            },
+        }
         lines = [self._event(kind, "ADDED", one) for one in self._items[kind]]
         return b"".join([*lines, json.dumps({"type": "BOOKMARK", "object": mark}).encode() + b"\n"])
 
@@ -119,13 +219,15 @@ class Feed:
         return bool(self._watchers[SERVICES] and self._watchers[SLICES])
 
     def replace(self, number: int) -> tuple[str, float]:
-        """Replace the first endpoint of Service ``number`` by an address never used before; gives it, and when."""
+        """Replace the older endpoint of Service ``number`` by an address never used; gives it, and when."""
         self.spare += 1
         self.version += 1
         new = str(SPARE + self.spare)
         found = self.addresses.get(number) or endpoints(number)
         self.addresses[number] = [found[1], new]
-        body = json.dumps(slice_of(number, self.addresses[number], self.version), separators=(",", ":")).encode()
+        body = json.dumps(
+            slice_of(number, self.addresses[number], self.version), separators=(",", ":")
+        ).encode()
         self._items[SLICES][number] = body
         line = self._event(SLICES, "MODIFIED", body)
         at = time.monotonic()
@@ -171,7 +273,9 @@ class _Handler(BaseHTTPRequestHandler):
         parts = url.path.strip("/").split("/")
         kind = next((part for part in parts if part in LISTS), "")
         if not kind:
-            self._send(404, b'{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}')
+            self._send(
+                404, b'{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}'
+            )
         elif parts[-1] != kind:
             self._send(200, b'{"kind":"Node","apiVersion":"v1",' + json.dumps(node()).encode()[1:])
         elif query.get("watch") not in ("true", "1"):
@@ -195,9 +299,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        self._send(201, b'{"kind":"Event","apiVersion":"events.k8s.io/v1","metadata":{"name":"e","namespace":"default"}}')
+        self._send(
+            201,
+            b'{"kind":"Event","apiVersion":"events.k8s.io/v1","metadata":{"name":"e","namespace":"default"}}',
+        )
 
-    do_PATCH = do_POST
+    def do_PATCH(self) -> None:
+        self.do_POST()
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import aiohttp
 import msgspec
@@ -18,7 +18,7 @@ from implementation.objects.balanced import parse_labels
 from implementation.objects.fields import ObjectError
 from implementation.objects.poolmap import parse_config_map
 from implementation.objects.pools import parse_l2_advertisement, parse_pool
-from implementation.watch import Kind, Server, Watch
+from implementation.watch import Kind, Part, Server, Watch
 
 log = logging.getLogger("loadbalancer.config")
 
@@ -31,13 +31,17 @@ class Objects:
     def __init__(self, changed: Callable[[str], None], listed: Callable[[], None]) -> None:
         self.raw: dict[str, msgspec.Raw] = {}
         self.synced = False
+        self._coming: dict[str, msgspec.Raw] = {}
         self._changed, self._listed = changed, listed
 
-    def on_list(self, items: Sequence[msgspec.Raw]) -> None:
-        """Take the whole list."""
-        self.raw = {key: raw for raw in items if (key := _key(raw))}
-        self.synced = True
-        self._listed()
+    def on_list(self, part: Part) -> None:
+        """Take a list, which is told with its last part."""
+        if part.first:
+            self._coming = {}
+        self._coming.update({key: raw for raw in part.items if (key := _key(raw))})
+        if part.last:
+            self.raw, self._coming, self.synced = self._coming, {}, True
+            self._listed()
 
     def on_event(self, kind: str, raw: msgspec.Raw) -> None:
         """Take one change."""
@@ -131,7 +135,7 @@ class Follow:
         """Follow until cancelled."""
         while await self._unknown():
             if not self._objects.synced:
-                self._objects.on_list([])
+                self._objects.on_list(Part([]))
             await asyncio.sleep(ABSENT_SECONDS)
         await Watch(self._server, self._kind, self._objects.on_list, self._objects.on_event).run()
 

@@ -33,6 +33,7 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # upstream has none of those series
         self.registry = CollectorRegistry()
+        self._desired, self._families = Desired({}), list[int]()
         self._sync = self._histogram("sync_proxy_rules_duration_seconds", "Whole sync", SYNC_BUCKETS)
         self._full = self._histogram("sync_full_proxy_rules_duration_seconds", "Full sync", SYNC_BUCKETS)
         self._partial = self._histogram(
@@ -76,6 +77,7 @@ class Metrics:
     def synced(self, desired: Desired, applied: Applied, queued: float) -> None:
         """A sync succeeded; ``queued`` is when it was asked for (seconds since 1970)."""
         now = time.time()
+        self._desired, self._families = desired, [part.family for part in applied.parts]
         for part in applied.parts:
             family = FAMILY[part.family]
             for histogram in (self._sync, self._full if part.full else self._partial):
@@ -86,8 +88,6 @@ class Metrics:
             for table, (total, written) in part.tables.items():
                 self._total.labels(family, table).set(total)
                 self._written.labels(family, table).set(written)
-            for policy, number in no_local_endpoints(desired, part.family).items():
-                self._no_local.labels(family, policy).set(number)
 
     def programmed(self, triggers: Iterable[str]) -> None:
         """Changes that began at these times (RFC 3339) are in force now; unreadable ones do not count."""
@@ -109,7 +109,11 @@ class Metrics:
         self._ended.labels("IPv4").inc(flows)
 
     def text(self) -> bytes:
-        """All numbers in Prometheus' text form."""
+        """All numbers in Prometheus' text form. Those for which every Service must be looked at are counted
+        when asked for, not with each sync."""
+        for number in self._families:
+            for policy, ports in no_local_endpoints(self._desired, number).items():
+                self._no_local.labels(FAMILY[number], policy).set(ports)
         return generate_latest(self.registry)
 
 

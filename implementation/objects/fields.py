@@ -12,6 +12,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_BYTE}\.{_BYTE}\.{_BYTE}\.{_BYTE}")  # in canonical spelling, as nearly all are
+_NOT_ENDPOINT = re.compile(r"0\.0\.0\.0$|127\.|169\.254\.|22[4-9]\.|23[0-9]\.")  # of those spelled so
 _SHOWN = 80  # characters of a wrong value quoted in a message
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
@@ -77,12 +80,16 @@ def _address(value: object, field: str) -> IPv4Address | IPv6Address:
 
 def address(value: object, field: str) -> str:
     """An address in canonical spelling."""
+    if isinstance(value, str) and _IPV4.fullmatch(value):
+        return value  # ipaddress takes ten times as long, and there are very many
     return str(_address(value, field))
 
 
 def endpoint_address(value: object, field: str) -> str:
     """An address traffic may be sent to: not unspecified, loopback, link-local or multicast (as Kubernetes
     demands)."""
+    if isinstance(value, str) and _IPV4.fullmatch(value) and not _NOT_ENDPOINT.match(value):
+        return value
     found = _address(value, field)
     if found.is_unspecified or found.is_loopback or found.is_link_local or found.is_multicast:
         raise ObjectError(f"{field} {found} must not be unspecified, loopback, link-local or multicast")

@@ -91,10 +91,12 @@ class Desired(msgspec.Struct, frozen=True):
     """Everything this node must serve.
 
     ``node_port_addresses`` are the node's addresses that answer on node ports; None means all of them.
+    ``changed`` are the only Services that may differ from what was desired the time before; None means any.
     """
 
     services: Mapping[ServiceKey, ServedService]
     node_port_addresses: tuple[str, ...] | None = None
+    changed: frozenset[ServiceKey] | None = None
 
 
 class ThisNode(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ Kept up to date one object at a time; only Services that changed are decided ane
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -44,49 +44,38 @@ class Known:
         self._slices: dict[ServiceKey, dict[str, EndpointSlice]] = {}
         self._owner: dict[ServiceKey, ServiceKey] = {}  # slice → its Service
         self._served: dict[ServiceKey, ServedService] = {}
+        self._decided: set[ServiceKey] = set()  # anew since the last handing out
+        self._listed: dict[str, set[ServiceKey]] = {}  # what is in the parts of an unfinished list
 
     def see_service(self, event: str, raw: msgspec.Raw) -> None:
         """One Service was added, modified or deleted. One that cannot be used counts as deleted."""
-        key = _key(raw)
-        service = None if event == DELETED else self._parsed("Service", key, parse_service, raw)
-        if service == self._services.get(key):
-            return
-        if service is None:
-            del self._services[key]
-        else:
-            self._complain("Service", key, service.doubts)
-            self._services[key] = service
-        self.changed.add(key)
+        self._put_service(*self._service(event, raw))
 
-    def see_services(self, raws: Sequence[msgspec.Raw]) -> None:
-        """All Services there are."""
-        gone = set(self._services) - {_key(raw) for raw in raws}
-        for raw in raws:
-            self.see_service("MODIFIED", raw)
-        for key in gone:
-            del self._services[key]
-        self.changed |= gone
+    def see_services(self, raws: Sequence[msgspec.Raw], *, first: bool = True, last: bool = True) -> None:
+        """All Services there are, or a part of them, from the ``first`` to the ``last``."""
+        found = dict(self._service("MODIFIED", raw) for raw in raws)
+        for key in self._gone("services", self._services, found, first=first, last=last):
+            self._put_service(key, None)
+        for key, service in found.items():
+            self._put_service(key, service)
 
     def see_slice(self, event: str, raw: msgspec.Raw) -> None:
         """One EndpointSlice was added, modified or deleted."""
-        key = _key(raw)
-        self._put_slice(
-            key, None if event == DELETED else self._parsed("EndpointSlice", key, parse_slice, raw)
-        )
+        self._put_slice(*self._slice(event, raw))
 
-    def see_slices(self, raws: Sequence[msgspec.Raw]) -> None:
-        """All EndpointSlices there are."""
-        gone = set(self._owner) - {_key(raw) for raw in raws}
-        for raw in raws:
-            self.see_slice("MODIFIED", raw)
-        for key in gone:
+    def see_slices(self, raws: Sequence[msgspec.Raw], *, first: bool = True, last: bool = True) -> None:
+        """All EndpointSlices there are, or a part of them."""
+        found = dict(self._slice("MODIFIED", raw) for raw in raws)
+        for key in self._gone("slices", self._owner, found, first=first, last=last):
             self._put_slice(key, None)
+        for key, part in found.items():
+            self._put_slice(key, part)
 
     def see_node(self, event: str, raw: msgspec.Raw) -> None:
         """This Node changed; when facts that decisions depend on changed, every Service is decided anew."""
         if event == DELETED:
             return  # the node is told by its own kubelet; what is served stays served
-        found = self._parsed("Node", _key(raw), parse_node, raw)
+        found = self._parsed("Node", parse_node, raw)
         if found is None:
             return
         self.eligible = found.eligible
@@ -95,21 +84,57 @@ class Known:
             self.node = node
             self.changed |= set(self._services)
 
-    def see_nodes(self, raws: Sequence[msgspec.Raw]) -> None:
+    def see_nodes(self, raws: Sequence[msgspec.Raw], **_parts: bool) -> None:
         """The Node as a list of one, or of none while it is not registered."""
         for raw in raws:
             self.see_node("MODIFIED", raw)
 
-    def desired(self, node_port_addresses: tuple[str, ...] | None = None) -> Desired:
-        """What must be served now; decides every Service that changed since the last call."""
+    def decide(self) -> None:
+        """Decide every Service that changed."""
         for key in self.changed:
             service = self._services.get(key)
             if service is None:
                 self._served.pop(key, None)
             else:
                 self._served[key] = serve.serve(service, self._slices.get(key, {}).values(), self.node)
+        self._decided |= self.changed
         self.changed = set()
-        return Desired(dict(self._served), node_port_addresses)
+
+    def desired(self, node_port_addresses: tuple[str, ...] | None = None) -> Desired:
+        """What must be served now; decides every Service that changed since the last call."""
+        self.decide()
+        decided, self._decided = frozenset(self._decided), set()
+        return Desired(dict(self._served), node_port_addresses, decided)
+
+    def _gone(
+        self, kind: str, known: Iterable[ServiceKey], found: Iterable[ServiceKey], *, first: bool, last: bool
+    ) -> set[ServiceKey]:
+        """With the last part of a list, what is known and was in none of its parts."""
+        listed = set() if first else self._listed.pop(kind, set())
+        listed.update(found)
+        if last:
+            return set(known) - listed
+        self._listed[kind] = listed
+        return set()
+
+    def _service(self, event: str, raw: msgspec.Raw) -> tuple[ServiceKey, Service | None]:
+        found = None if event == DELETED else self._parsed("Service", parse_service, raw)
+        return (_key(raw), None) if found is None else (found.key, found)
+
+    def _slice(self, event: str, raw: msgspec.Raw) -> tuple[ServiceKey, EndpointSlice | None]:
+        found = None if event == DELETED else self._parsed("EndpointSlice", parse_slice, raw)
+        return (_key(raw), None) if found is None else ((found.namespace, found.name), found)
+
+    def _put_service(self, key: ServiceKey, service: Service | None) -> None:
+        """Record a Service, or take it away."""
+        if service == self._services.get(key):
+            return
+        if service is None:
+            del self._services[key]
+        else:
+            self._complain("Service", key, service.doubts)
+            self._services[key] = service
+        self.changed.add(key)
 
     def _put_slice(self, key: ServiceKey, part: EndpointSlice | None) -> None:
         """Record a slice under its Service, or take it away; a slice may move from one Service to another."""
@@ -134,14 +159,13 @@ class Known:
     def _parsed(
         self,
         kind: str,
-        key: ServiceKey,
         parse: Callable[[msgspec.Raw], T | None],
         raw: msgspec.Raw,
     ) -> T | None:
         try:
             return parse(raw)
         except ObjectError as error:
-            self._complain(kind, key, (f"{error}; the object is not served",))
+            self._complain(kind, _key(raw), (f"{error}; the object is not served",))
             return None
 
     def _complain(self, kind: str, key: ServiceKey, sentences: Sequence[str]) -> None:

@@ -28,8 +28,10 @@ class Rig:
             watch.Watch(self.server, watch.SERVICES, self._on_list, self._on_event).run()
         )
 
-    def _on_list(self, raws: Any) -> None:
-        self.lists.append([json.loads(bytes(raw))["metadata"]["name"] for raw in raws])
+    def _on_list(self, part: watch.Part) -> None:
+        if part.first:
+            self.lists.append([])
+        self.lists[-1] += [json.loads(bytes(raw))["metadata"]["name"] for raw in part.items]
 
     def _on_event(self, event: str, raw: Any) -> None:
         self.events.append((event, json.loads(bytes(raw))["metadata"]["name"]))

@@ -9,12 +9,10 @@ for one family,
 
 from __future__ import annotations
 
-import itertools
 import logging
-import operator
 from collections.abc import Iterable, Mapping
 
-from implementation.dataplane import Applied, DataplaneError
+from implementation.dataplane import Applied, DataplaneError, Part
 from implementation.dataplane.nftables import readback
 from implementation.dataplane.nftables.family import TableOf
 from implementation.dataplane.nftables.kernel import Kernel, Notices
@@ -24,6 +22,7 @@ from implementation.dataplane.nftables.shapes import Family
 from implementation.state.desired import Desired, ServedService, ServiceKey
 
 log = logging.getLogger("kube-proxy.nftables")
+ATTEMPTS = 5  # at a full write while others write as well
 
 
 class Nftables:
@@ -37,19 +36,40 @@ class Nftables:
             raise DataplaneError(f"notices of nf_tables cannot be had: {error}") from error
         self._options = options
         self._families = {4: TableOf(self._kernel, Family(4), options)}
-        self._seen: dict[ServiceKey, ServedService] = {}
+        self._seen: dict[ServiceKey, ServedService] | None = None  # in force; None before the first apply
+        self._unsettled: set[ServiceKey] = set()  # to be looked at again: refused, or in an apply that failed
 
     def apply(self, desired: Desired) -> Applied:
         """See :meth:`implementation.dataplane.Dataplane.apply`."""
         services = desired.services
-        changed = self._changed(services)
+        changed = self._changed(services, desired.changed)
+        self._unsettled |= set(changed)
         self._open_families(services[key] for key in changed if key in services)
-        if not all(family.known for family in self._families.values()):
-            self._notices.touched(TABLE)  # what happened up to here is about to be read
-        addresses = desired.node_port_addresses
-        parts = tuple(family.apply(services, changed, addresses) for family in self._families.values())
+        if all(family.known for family in self._families.values()):
+            parts = self._write(desired, changed)
+        else:
+            parts = self._write_unheard(desired, changed)
         self._remember(services, changed)
         return Applied(parts, tuple(changed))
+
+    def _write(self, desired: Desired, changed: list[ServiceKey]) -> tuple[Part, ...]:
+        addresses = desired.node_port_addresses
+        return tuple(family.apply(desired.services, changed, addresses) for family in self._families.values())
+
+    def _write_unheard(self, desired: Desired, changed: list[ServiceKey]) -> tuple[Part, ...]:
+        """A full write. Nobody listens meanwhile (see :meth:`Notices.pause`); that somebody else wrote shows
+        in the kernel's count of transactions, and then the tables are read once more."""
+        for _ in range(ATTEMPTS):
+            self._notices.pause()
+            try:
+                before = self._kernel.generation() - self._kernel.commits
+                parts = self._write(desired, changed)
+            finally:
+                self._notices.resume()
+            if self._kernel.generation() - self._kernel.commits == before:
+                return parts
+            self.forget()
+        raise DataplaneError(f"somebody else changed nf_tables during each of {ATTEMPTS} attempts to write")
 
     def forget(self) -> None:
         """See :meth:`implementation.dataplane.Dataplane.forget`. The next apply reads the tables back."""
@@ -78,24 +98,29 @@ class Nftables:
         ):
             self._families[6] = TableOf(self._kernel, Family(6), self._options)
 
-    def _changed(self, services: Mapping[ServiceKey, ServedService]) -> list[ServiceKey]:
-        """The Services that differ from what is in force. Nearly always few of very many do, so those that
-        are the same objects in the same order are passed over without a line of Python for each."""
+    def _changed(
+        self, services: Mapping[ServiceKey, ServedService], told: frozenset[ServiceKey] | None
+    ) -> list[ServiceKey]:
+        """The Services that differ from what is in force; where it is told which may, others are not looked
+        at."""
         seen = self._seen
-        if len(seen) == len(services) and all(map(operator.is_, services, seen)):
-            other = map(operator.is_not, services.values(), seen.values())
-            return [key for key in itertools.compress(services, other) if seen[key] != services[key]]
-        changed = [key for key, served in services.items() if seen.get(key) != served]
-        return changed + [key for key in seen if key not in services]
+        if seen is None or told is None:
+            seen = seen or {}
+            changed = [key for key, served in services.items() if seen.get(key) != served]
+            return changed + [key for key in seen if key not in services]
+        return [key for key in sorted(told | self._unsettled) if seen.get(key) != services.get(key)]
 
     def _remember(self, services: Mapping[ServiceKey, ServedService], changed: Iterable[ServiceKey]) -> None:
         """Note what is in force; a Service the kernel refused is tried again with the next apply."""
+        seen = self._seen = {} if self._seen is None else self._seen
         for key in changed:
             if key in services:
-                self._seen[key] = services[key]
-        if len(self._seen) != len(services) or not all(map(operator.is_, services, self._seen)):
-            self._seen = dict(services)  # in their order, see above
+                seen[key] = services[key]
+            else:
+                seen.pop(key, None)
+        self._unsettled = set()
         for family in self._families.values():
             for key, said in family.refused.items():
-                self._seen.pop(key, None)
+                seen.pop(key, None)
+                self._unsettled.add(key)
                 log.error("%s", said)

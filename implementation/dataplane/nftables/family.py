@@ -25,7 +25,7 @@ from implementation.dataplane.nftables.tables import SHARED, Numbers, Packer, Ro
 from implementation.state.desired import ServedService, ServiceKey
 
 log = logging.getLogger("kube-proxy.nftables")
-PIECE = 500  # rows in one message at most, so that small transactions can be packed
+FRAME = 48  # bytes of a row on the wire beside key and value
 Services = Mapping[ServiceKey, ServedService]
 NODE: ServiceKey = ("", "")  # owner of rows that belong to the node
 
@@ -258,8 +258,10 @@ class TableOf:
         """The messages of these steps, in parts that must each stay whole."""
         found: list[list[bytes]] = []
         for step in steps:
-            for at in range(0, len(step.rows), PIECE):
-                found.append(encode.step(self.family, step.name, step.do, step.rows[at : at + PIECE]))
+            longest = max(len(key) + len(value) for key, value in step.rows)
+            piece = max(1, nl.LIST_BYTES // (longest + FRAME))  # full messages: each costs
+            for at in range(0, len(step.rows), piece):
+                found.append(encode.step(self.family, step.name, step.do, step.rows[at : at + piece]))
         return found
 
     def _commit(self, units: list[list[bytes]]) -> None:

@@ -13,7 +13,7 @@ from implementation.dataplane.nftables import netlink as nl
 from implementation.dataplane.nftables.netlink import Message
 
 NETFILTER, GROUP = 12, 7  # NETLINK_NETFILTER, NFNLGRP_NFTABLES
-SOL_NETLINK, ADD_MEMBERSHIP, CAP_ACK, EXT_ACK = 270, 1, 10, 11
+SOL_NETLINK, ADD_MEMBERSHIP, DROP_MEMBERSHIP, CAP_ACK, EXT_ACK = 270, 1, 2, 10, 11
 SNDBUFFORCE, RCVBUFFORCE, ATTACH_FILTER = 32, 33, 26
 WANTED_BUFFER, RECEIVED = 1 << 27, 1 << 20
 OVERHEAD = 32  # the kernel refuses a message longer than the buffer less this
@@ -50,6 +50,7 @@ class Kernel:
         limit = struct.pack("@ll", SECONDS, 0)  # a timeout of Python's own would make MSG_DONTWAIT wait too
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self._sequence = 0
+        self.commits = 0  # transactions of ours that came into force
         self.port: int = self._socket.getsockname()[0]
         self.most = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - OVERHEAD
 
@@ -72,6 +73,12 @@ class Kernel:
             raise DataplaneError(f"nf_tables: a transaction could not be sent: {error}") from error
         if problem is not None:
             raise problem
+        self.commits += 1
+
+    def generation(self) -> int:
+        """The number of the tables' state; every transaction, whosever, makes it one more."""
+        found = next(nl.fields(body) for body in self.dump(Message.GETGEN, socket.AF_UNSPEC))
+        return int.from_bytes(found[1], "big")
 
     def _drain(self) -> None:
         """Throw away answers to what failed before."""
@@ -129,8 +136,8 @@ class Notices:
         _buffer(self._socket, RCVBUFFORCE, socket.SO_RCVBUF, 4 << 20)
         self._without(ours)
         self._socket.bind((0, 0))
-        self._socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, GROUP)
         self._socket.setblocking(False)
+        self.resume()
 
     def _without(self, port: int) -> None:
         """Have the kernel leave out what ``port`` did: our own changes would only fill the buffer."""
@@ -154,6 +161,16 @@ class Notices:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+    def resume(self) -> None:
+        """Hear of changes from now on."""
+        self._socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, GROUP)
+
+    def pause(self) -> None:
+        """Hear of nothing until :meth:`resume`, and forget what was heard. The kernel writes a notice of
+        every row for whoever listens, even if that one passes it over, and it takes longer than the rows."""
+        self._socket.setsockopt(SOL_NETLINK, DROP_MEMBERSHIP, GROUP)
+        self.touched("")
 
     def touched(self, table: str) -> bool:
         """True when somebody changed ``table`` since the last call, or when notices were lost."""
