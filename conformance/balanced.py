@@ -11,7 +11,7 @@ from conformance import pool
 from conformance.kube import KubeError, Objects, path_of
 from conformance.lab import Backends, Lab, Served
 from conformance.objects import Object, port
-from conformance.pool import Pool
+from conformance.pool import Pool, given_to
 from conformance.timing import Duration
 
 ECHO_PORT = 80
@@ -23,17 +23,11 @@ async def pool_of(lab: Lab) -> Pool:
     return await lab.rig.once("pool", lambda: pool.stand(lab.rig))
 
 
-def addresses(made: Object | None) -> list[str]:
-    """The addresses that a Service's status lists."""
-    listed = ((made or {}).get("status", {}).get("loadBalancer") or {}).get("ingress") or ()
-    return [one["ip"] for one in listed if one.get("ip")]
-
-
 async def address_of(lab: Lab, served: Served, within: Duration) -> str:
     """The first address in the Service's status; empty when there is none ``within`` the bound."""
 
     def found(known: Objects) -> str | None:
-        listed = addresses(known.get((served.namespace, served.name)))
+        listed = given_to(known.get((served.namespace, served.name)))
         return listed[0] if listed else None
 
     what = f"an address for Service {served.namespace}/{served.name}"

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from conformance.evidence import Outcome
 
+_ENDS = ("refused", "reset", "timeout", "unreachable", "closed")
+
 
 class ExpectationError(Exception):
     """An expectation in the evidence cannot be read; says what was expected."""
@@ -147,6 +149,25 @@ def Closed() -> Ended:  # noqa: N802
     return Ended(frozenset({"closed"}))
 
 
+def Unanswered() -> Ended:  # noqa: N802
+    """No answer from anybody, however it ended."""
+    return Ended(frozenset(_ENDS))
+
+
+def beside(conduct: str) -> Ended:
+    """What becomes of a port that no Service has on a served address, by what is declared of it.
+
+    ``conduct`` is that of ``other-port-on-vip``; where it is not ``reject`` or ``drop``, all that is asked is
+    that nobody answers.
+    """
+    return {"reject": Refused(), "drop": Dropped()}.get(conduct, Unanswered())
+
+
+def nobody(conduct: str) -> Ended:
+    """What becomes of a connection to a Service without endpoints: refused, unless ``drop`` is declared."""
+    return Dropped() if conduct == "drop" else Refused()
+
+
 def one_of(*sets: Expectation) -> Expectation:
     """Acceptable to any of ``sets`` (at least one)."""
     if not sets:
@@ -177,10 +198,9 @@ def strangers(outcomes: Iterable[Outcome], known: Iterable[str]) -> list[Outcome
 
 
 def _ended(kinds: list[Any]) -> Ended:
-    possible = ("refused", "reset", "timeout", "unreachable", "closed")
     for kind in kinds:
-        if kind not in possible:
-            raise ExpectationError(f"an attempt ends {', '.join(possible)}; {kind!r} is none of them")
+        if kind not in _ENDS:
+            raise ExpectationError(f"an attempt ends {', '.join(_ENDS)}; {kind!r} is none of them")
     return Ended(frozenset(kinds))
 
 

@@ -64,6 +64,7 @@ class Feature(StrEnum):
     IPTABLES_CHAINS = "iptables-chains"
     POOL_CONFIG = "pool-config"
     FAILOVER_SECONDS = "failover-seconds"
+    FOREIGN_ADDRESS = "foreign-address"
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,9 @@ ABOUT: Mapping[Feature, About] = {
         values=("metallb-configmap", "given")),
     Feature.FAILOVER_SECONDS: _A(
         "The longest outage of a load balancer address when its node dies.", values=("0.6", "1", "3", "10")),
+    Feature.FOREIGN_ADDRESS: _A(
+        "A Service of type LoadBalancer whose status has an address from elsewhere: MetalLB takes it over.",
+        values=("kept", "taken-over")),
 }
 
 

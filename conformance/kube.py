@@ -158,6 +158,12 @@ class Kube:
             raise KubeError(f"get {kind} {namespace}/{name}: {answer.said()}")
         return answer.body
 
+    async def replace(self, made: Object) -> Answer:
+        """Put an object in place of the stored one, whoever changed that; the answer is the caller's."""
+        meta = {key: value for key, value in made["metadata"].items() if key != "resourceVersion"}
+        path = path_of(made["kind"], made["apiVersion"], meta.get("namespace", ""), meta["name"])
+        return await self.request("PUT", path, {**made, "metadata": meta})
+
     async def delete(self, kind: str, api_version: str, namespace: str, name: str) -> Answer:
         """Delete one object; that it was not there is an answer as well."""
         return await self.request("DELETE", path_of(kind, api_version, namespace, name))

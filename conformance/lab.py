@@ -6,6 +6,7 @@ A body makes objects, sends probes and writes what must be seen; it never waits,
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -144,6 +145,23 @@ class Lab:
         where = f"{served.namespace}/{served.name}"
         self.step(f"Service {where}: clusterIP {served.ip}, {objects.in_words(served.ports)}")
         return served
+
+    async def update(self, served: Served, **spec: Any) -> Served:
+        """The Service with these fields of its spec replaced, as stored. Raises KubeError when refused."""
+        made = await self.kube.get("Service", "v1", served.namespace, served.name)
+        made["spec"].update(spec)
+        answer = await self.kube.replace(made)
+        if not answer.ok:
+            raise KubeError(f"update Service {served.namespace}/{served.name}: {answer.said()}")
+        self.step(f"Service {served.namespace}/{served.name}: {json.dumps(spec)}")
+        return Served.of(answer.body)
+
+    async def remove(self, served: Served) -> None:
+        """Delete the Service. Raises KubeError when that is refused."""
+        answer = await self.kube.delete("Service", "v1", served.namespace, served.name)
+        if not answer.ok:
+            raise KubeError(f"delete Service {served.namespace}/{served.name}: {answer.said()}")
+        self.step(f"Service {served.namespace}/{served.name} deleted")
 
     async def endpoints(self, served: Served, addresses: Iterable[str]) -> None:
         """Wait until the API lists exactly ``addresses`` as ready endpoints of the Service."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from conformance import objects
+from conformance import objects, post
 from conformance.features import Feature
-from conformance.kube import KubeError
+from conformance.kube import KubeError, Objects
+from conformance.objects import Object
+from conformance.post import LABELS
 from conformance.rig import Rig
 
 NAMESPACE, NAME = "metallb-system", "config"
+BALANCED = "nextcloud-dev-loadbalancer"  # the post's Service, made before there is a pool
+PENDING = 1.0  # seconds without an address; with a pool it takes milliseconds
 FIRST, LAST = "192.168.2.200", "192.168.2.225"
 TEXT = f"""address-pools:
 - name: default
@@ -22,10 +26,15 @@ TEXT = f"""address-pools:
 
 @dataclass(frozen=True)
 class Pool:
-    """From ``first`` to ``last``; both empty when the cluster's own pool is not known."""
+    """From ``first`` to ``last``; both empty when the cluster's own pool is not known.
+
+    ``waiting`` is the Service that was there before the pool, and ``early`` the address it had by then.
+    """
 
     first: str = ""
     last: str = ""
+    waiting: Object = field(default_factory=dict)
+    early: str = ""
 
     @property
     def size(self) -> int:
@@ -53,10 +62,37 @@ async def stand(rig: Rig) -> Pool:
     if rig.declaration.conduct(Feature.POOL_CONFIG) != "metallb-configmap":
         return Pool()
     await rig.share_namespace(NAMESPACE)
+    waiting = await _waiting(rig)
+    early = await _early(rig, waiting)
     made = objects.config_map(NAME, rig.run, {"config": TEXT})
     answer = await rig.kube.attempt(made, NAMESPACE)
     if answer.code == 409:
         return Pool()
     if not answer.ok:
         raise KubeError(f"create ConfigMap {NAMESPACE}/{NAME}: {answer.said()}")
-    return Pool(FIRST, LAST)
+    return Pool(FIRST, LAST, waiting, early)
+
+
+async def _waiting(rig: Rig) -> Object:
+    """The post's Service of type LoadBalancer, beside the post's Deployment where that is there."""
+    made = objects.service(BALANCED, rig.run, [objects.port(80)], LABELS, type="LoadBalancer")
+    return await rig.kube.create(made, post.namespace_of(rig) if rig.shares("seed") else NAMESPACE)
+
+
+async def _early(rig: Rig, waiting: Object) -> str:
+    """The address that ``waiting`` is given without any pool; empty when it keeps waiting."""
+    key = waiting["metadata"]["namespace"], waiting["metadata"]["name"]
+
+    def found(known: Objects) -> str | None:
+        return next(iter(given_to(known.get(key))), None)
+
+    try:
+        return await rig.services().until(found, PENDING, f"an address for {BALANCED} before there is a pool")
+    except KubeError:
+        return ""
+
+
+def given_to(made: Object | None) -> list[str]:
+    """The addresses that a Service's status lists."""
+    listed = ((made or {}).get("status", {}).get("loadBalancer") or {}).get("ingress") or ()
+    return [one["ip"] for one in listed if one.get("ip")]

@@ -45,9 +45,14 @@ def service(name: str, run: str) -> Object:
     return made
 
 
+def namespace_of(rig: Rig) -> str:
+    """Where the post's objects are."""
+    return rig.cluster.namespace or f"conf-{rig.run}-seed"
+
+
 async def stand(rig: Rig) -> Post:
     """Make the post's objects and wait until both pods are ready and listed. Raises KubeError."""
-    namespace = rig.cluster.namespace or f"conf-{rig.run}-seed"
+    namespace = namespace_of(rig)
     if rig.cluster.namespace is None:
         await rig.make_namespace(namespace)
     deployment = objects.deployment(DEPLOYMENT, rig.run, REPLICAS, LABELS, CONTAINER)
@@ -55,21 +60,29 @@ async def stand(rig: Rig) -> Post:
         rig.kube.create(deployment, namespace),
         *[rig.kube.create(service(name, rig.run), namespace) for name in (CLUSTER_IP, NODE_PORT)],
     )
-    pods = await rig.pods.until(lambda known: _ready(known, namespace), rig.timing.pods.seconds,
-                                f"{REPLICAS} ready pods of Deployment {namespace}/{DEPLOYMENT}")
+    pods = await ready_pods(rig, namespace, LABELS)
     where = rig.nodes[min(1, len(rig.nodes) - 1)].name  # the second node, as in the post
     client, = await rig.agents(namespace, [Wanted("debian-bash", where, {"run": "debian-bash"})])
     services = {one["metadata"]["name"]: one for one in made[1:]}
     return Post(namespace, tuple(pods), services, client)
 
 
-def _ready(known: Objects, namespace: str) -> list[Object] | None:
-    pods = [pod for (where, _), pod in known.items() if where == namespace
-            and LABELS.items() <= pod["metadata"].get("labels", {}).items()]
-    for pod in pods:
-        raise_if_stuck(pod)
-    ready = sorted((pod for pod in pods if is_ready(pod)), key=_name)
-    return ready if len(ready) >= REPLICAS else None
+async def ready_pods(rig: Rig, namespace: str, labels: Mapping[str, str], without: str = "") -> list[Object]:
+    """The pods with these labels once two are ready, by name; ``without`` must be none of them.
+
+    Raises KubeError at once when one cannot start, or after patience.
+    """
+    def found(known: Objects) -> list[Object] | None:
+        pods = [pod for (where, _), pod in known.items() if where == namespace
+                and labels.items() <= pod["metadata"].get("labels", {}).items()]
+        for pod in pods:
+            raise_if_stuck(pod)
+        gone = any(_name(pod) == without for pod in pods)
+        ready = sorted((pod for pod in pods if is_ready(pod)), key=_name)
+        return ready if len(ready) >= REPLICAS and not gone else None
+
+    what = f"{REPLICAS} ready pods with {dict(labels)} in {namespace}"
+    return await rig.pods.until(found, rig.timing.pods.seconds, what)
 
 
 def _name(pod: Object) -> str:

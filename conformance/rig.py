@@ -143,6 +143,10 @@ class Rig:
             self._shared[name] = asyncio.ensure_future(make())
         return cast(T, await asyncio.shield(self._shared[name]))
 
+    def shares(self, name: str) -> bool:
+        """True once somebody has asked for what is shared by this ``name``."""
+        return name in self._shared
+
     async def _place_outside(self) -> Vantage:
         assert isinstance(self.cluster, CanPlaceOutside)
         arguments = objects.agent_arguments("outside", _nonce(), self.token, CONTROL_PORT, ())

@@ -1,1 +1,1 @@
-"""API servers that are wrong in one decision each: what the judge's API requirements must catch."""
+"""API servers and DNS servers that are wrong in one decision each: for the judge to catch."""

@@ -212,7 +212,8 @@ class ContainerRun:
             "/etc/hosts": podspec.hosts_file(pod.pod, pod.facts),
             "/etc/hostname": podspec.hostname(pod.pod) + "\n",
         }
-        if self.image.kubeconfig:
+        if self.image.kubeconfig:  # the cluster DNS
+            python = rooms.config["dns"]
             files["/run/kubeconfig"] = (rooms.folder / "internal" / "coredns").read_text()
         binds, scratch = self._volumes(maps)
         return Program(

@@ -143,7 +143,8 @@ class Machine:
     ) -> dict[str, Any]:
         return {
             "run": self.folder.run, "run_folder": str(self.folder.path), "nodes": options.nodes,
-            "seed": options.seed, "apiserver": options.apiserver, "preload": list(preload), "asked": asked,
+            "seed": options.seed, "apiserver": options.apiserver, "dns": options.dns,
+            "preload": list(preload), "asked": asked,
             "path": self._path, "programs": self._programs,
             "node_grace": options.node_grace, "servicelb": options.servicelb,
             "ready_fd": says, "keep": _program_folders(),

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,10 +22,11 @@ SERVICE_CIDR = "10.43.0.0/16"
 API_SERVICE, DNS_SERVICE = "10.43.0.1", "10.43.0.10"
 MOST_NODES = 20  # .114 upward, below the seed's load balancer pool that begins at .200
 API_SERVER = "clusters.apiserver.http:main"
+DNS_SERVER = "clusters.dns.server:main"
 _FIRST_NODE = 114
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*", re.ASCII)
 _OPTIONS = ("seed, servicelb, dual, nodes=N, node-grace=SECONDS, apiserver=MODULE:FUNCTION, "
-            "control-plane=real and bin-dir=FOLDER")
+            "dns=MODULE:FUNCTION, control-plane=real and bin-dir=FOLDER")
 _FORMS = "netns://, netns://2-nodes, or with options netns://?seed&nodes=3"
 
 
@@ -51,6 +53,7 @@ class Options:
     seed: bool = False
     servicelb: bool = False  # run an imitation of k3s's ServiceLB
     apiserver: str = API_SERVER  # module:function that is run as the API server
+    dns: str = DNS_SERVER  # the same of the cluster DNS
     real: bool = False  # etcd, kube-apiserver, kube-controller-manager and kube-scheduler instead of our own
     bin_dir: str = ""  # folder of real programs; empty: the usual places
     node_grace: float = 40.0  # seconds without a heartbeat until a node is NotReady; 40 as in Kubernetes
@@ -97,12 +100,13 @@ def _only_embedded(url: str, found: dict[str, Any]) -> None:
             raise ClusterError(f"{url}: {name} and control-plane=real: {why}; leave out one of them")
 
 
-def _entry(url: str, text: str) -> str:
-    """The name of a function that can be loaded where the API server is started."""
+def _entry(name: str, url: str, text: str) -> str:
+    """The name of a function that can be loaded where the API server or the DNS is started."""
     if _ENTRY.fullmatch(text):
         return text
-    raise ClusterError(f"{url}: apiserver={text} names no function; write package.module:function, "
-                       f"{API_SERVER} for example")
+    usual = {"apiserver": API_SERVER, "dns": DNS_SERVER}[name]
+    raise ClusterError(f"{url}: {name}={text} names no function; write package.module:function, "
+                       f"{usual} for example")
 
 
 def _size(url: str, text: str) -> list[int]:
@@ -142,7 +146,8 @@ def _flag(url: str, name: str, value: str) -> bool:
 
 # Options with a value: the field of Options each is for, and how it is read.
 _VALUES: dict[str, tuple[str, Callable[[str, str], Any]]] = {
-    "apiserver": ("apiserver", _entry), "node-grace": ("node_grace", _seconds),
+    "apiserver": ("apiserver", partial(_entry, "apiserver")), "dns": ("dns", partial(_entry, "dns")),
+    "node-grace": ("node_grace", _seconds),
     "control-plane": ("real", _plane), "bin-dir": ("bin_dir", lambda _url, text: text),
 }
 

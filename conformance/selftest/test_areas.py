@@ -13,7 +13,7 @@ import pytest
 
 from conformance import areas
 from conformance.areas.api import allocation
-from conformance.areas.dns import names
+from conformance.areas.dns import asking, names
 from conformance.areas.seed import nat_table
 from conformance.evidence import Outcome
 from conformance.probes import Attempts
@@ -74,9 +74,9 @@ def test_only_a_records_count_and_nonsense_is_no_address() -> None:
     answer.answer.append(dns.rrset.from_text("x.", 5, "IN", "A", "10.43.0.9", "10.43.0.10"))
     answer.answer.append(dns.rrset.from_text("x.", 5, "IN", "CNAME", "y."))
     outcome = (Outcome("answered"),)
-    assert names.addresses(Attempts(outcome, (answer.to_wire(),))) == ["10.43.0.10", "10.43.0.9"]
-    assert names.addresses(Attempts(outcome, (b"",))) == []
-    assert names.addresses(Attempts(outcome, (b"\0" * 11,))) == []
+    assert asking.addresses(Attempts(outcome, (answer.to_wire(),))) == ["10.43.0.10", "10.43.0.9"]
+    assert asking.addresses(Attempts(outcome, (b"",))) == []
+    assert asking.addresses(Attempts(outcome, (b"\0" * 11,))) == []
 
 
 def test_chain_names_are_hashed_and_not_known_by_heart() -> None:

@@ -24,7 +24,7 @@ def elsewhere(tmp_path: Any, monkeypatch: Any) -> None:
 
 @pytest.mark.parametrize(("argv", "sentence"), [
     (["list", "NOPE-01"], "no requirement 'NOPE-01'"),
-    (["list", "DNS-99"], "did you mean DNS-01"),
+    (["list", "DNS-99"], "did you mean DNS-0"),
     (["list", "--area", "nope"], "no requirement in area 'nope'"),
     (["list", "--profile", "nope"], "no profile 'nope'"),
     (["list", "--level", "nope"], "there is no level"),

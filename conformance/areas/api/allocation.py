@@ -3,46 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 
-from conformance.kube import KubeError
 from conformance.lab import Lab
-from conformance.objects import Object, port, service
+from conformance.objects import Object, port
+from conformance.ranges import FOREIGN, address_ranges, asking, port_range
 from conformance.requirements import Level, requirement
-
-_PORTS = re.compile(r"The range of valid ports is (\d+)-(\d+)")
-_ADDRESSES = re.compile(r"[Tt]he range of valid IPs is ([0-9a-fA-F:.]+/\d+)")
-_FOREIGN = "192.0.2.1"  # an address for documentation, in nobody's Service range
-
-
-def asking(lab: Lab, name: str, number: int) -> Object:
-    """A NodePort Service that asks for port ``number`` of the nodes."""
-    return service(name, lab.rig.run, [port(80, node_port=number)], {"app": "nobody"}, type="NodePort")
-
-
-async def port_range(lab: Lab) -> tuple[int, int]:
-    """First and last NodePort, in the server's own words when it refuses port 1."""
-    refused = await lab.attempt("refusal of port 1", asking(lab, "port-1", 1))
-    found = _PORTS.search(str(refused.body.get("message", "")))
-    if not found:
-        raise KubeError(f"the refusal of NodePort 1 names no range: {refused.said()}")
-    return int(found[1]), int(found[2])
-
-
-async def address_ranges(lab: Lab) -> list[str]:
-    """The Service networks: of the ServiceCIDR objects (1.33), else in the words that refuse a foreign
-    address.
-
-    Servers that have such objects name no network in their words; where there is neither, none is known.
-    """
-    wanted = service("foreign", lab.rig.run, [port(80)], clusterIP=_FOREIGN)
-    refused = await lab.attempt("a foreign address", wanted)
-    lab.expect_value("includes", "a foreign address", {"expected": {"code": 422, "reason": "Invalid"}},
-                     f"clusterIP {_FOREIGN} is refused")
-    listed = await lab.kube.request("GET", "/apis/networking.k8s.io/v1/servicecidrs")
-    items = listed.body.get("items") or () if listed.ok else ()
-    told = [cidr for one in items for cidr in one["spec"]["cidrs"]]
-    return told or _ADDRESSES.findall(str(refused.body.get("message", "")))
 
 
 def inside(address: str, networks: list[str]) -> bool:
@@ -73,6 +38,8 @@ async def allocation(lab: Lab) -> None:
     """A NodePort out of range or taken MUST be refused in Kubernetes' words, and a free one given."""
     first, last = await port_range(lab)
     networks = await address_ranges(lab)
+    lab.expect_value("includes", "a foreign address", {"expected": {"code": 422, "reason": "Invalid"}},
+                     f"clusterIP {FOREIGN} is refused")
     made = [await lab.service([port(80)], name=f"plain-{number}", type="NodePort") for number in range(3)]
     addresses, ports = [one.ip for one in made], [one.node_port() for one in made]
     strays = [one for one in addresses if networks and not inside(one, networks)]

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Literal
 
-import dns.exception
-import dns.message
-import dns.rdatatype
-
+from conformance.areas.dns.asking import DOMAIN, PACE, Transport, addresses, query
 from conformance.expectations import Answered
 from conformance.lab import Lab
 from conformance.objects import port
-from conformance.probes import Attempts, Probe
 from conformance.requirements import Level, requirement
 from conformance.timing import Aim, settles
 from conformance.vantage import Vantage
-
-DOMAIN = "cluster.local"
-Transport = Literal["udp", "tcp"]
 
 
 @dataclass(frozen=True)
@@ -37,24 +29,6 @@ def candidates(name: str, search: tuple[str, ...], ndots: int) -> list[str]:
         return [name]
     searched = [f"{name}.{domain}." for domain in search]
     return [f"{name}.", *searched] if name.count(".") >= ndots else [*searched, f"{name}."]
-
-
-def query(vantage: Vantage, name: str, transport: Transport, timeout: float) -> Probe:
-    """One query for the A records of a full name, to the pod's own nameserver."""
-    wire = dns.message.make_query(name, dns.rdatatype.A).to_wire()
-    server = (vantage.nameservers[0], 53)
-    return Probe("exchange", server, protocol=transport, payload=wire, timeout=timeout)
-
-
-def addresses(seen: Attempts) -> list[str]:
-    """The A records of the last answer, sorted; none when nothing or nonsense came."""
-    try:
-        answer = dns.message.from_wire(seen.data[-1])
-    except (dns.exception.DNSException, ValueError):
-        return []
-    return sorted(
-        row.address for rows in answer.answer if rows.rdtype == dns.rdatatype.A for row in rows
-    )
 
 
 async def look_up(lab: Lab, asked: Question) -> list[str]:
@@ -105,7 +79,7 @@ async def known(lab: Lab, aims: list[Aim], ip: str) -> None:
     """Ask until every pod is told of the new name: a DNS server may learn of it a moment later."""
     since = lab.now()
     for aim in aims:
-        paced = replace(aim.probe, count=5, interval=0.02)
+        paced = replace(aim.probe, count=5, interval=PACE)
         while addresses(await lab.probe("until the name is known", aim.vantage, paced)) != [ip]:
             if lab.now() - since > lab.timing.serves.seconds:
                 return  # what is asked next will show it

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from conformance.balanced import address_of, addresses, events, pool_of
+from conformance.balanced import address_of, events, pool_of
 from conformance.features import Feature
 from conformance.kube import KubeError, Objects
 from conformance.lab import Lab, Served
 from conformance.objects import port
+from conformance.pool import given_to
 from conformance.requirements import Level, requirement
 from conformance.timing import Duration
 
@@ -29,7 +30,7 @@ async def owner_of(lab: Lab, address: str, waiting: Sequence[Served]) -> str:
     names = {(one.namespace, one.name): one.name for one in waiting}
 
     def found(known: Objects) -> str | None:
-        return next((names[key] for key in names if address in addresses(known.get(key))), None)
+        return next((names[key] for key in names if address in given_to(known.get(key))), None)
 
     within = lab.timing.freed.seconds
     try:
