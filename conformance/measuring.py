@@ -178,9 +178,10 @@ def _agrees(lab: Lab, measured: Measured, name: str, shown: str) -> bool:
         measured.frames, outcomes, f"{host}:{port}", since=measured.acted,
         interval=aim.probe.interval or 0.0, offset=-lab.evidence.began,
     )
-    lab.value(f"{shown}, on the wire", {"probes": round(seen.probes, 6), "switch": round(seen.wire, 6)})
+    lab.value(f"{shown}, on the wire", {
+        "probes": round(seen.probes, 6), "switch": round(seen.wire, 6), "lag": round(seen.lag, 6)})
     if not seen.holds:
         lab.evidence.error(lab.id, (
             f"{shown}: the probes lost {seen.probes:.3f} s and the switch saw {seen.wire:.3f} s of the same; "
-            "they may differ by one interval, so one of them is wrong"))
+            f"they may differ by one interval and a lag of {seen.lag:.3f} s, so one of them is wrong"))
     return seen.holds

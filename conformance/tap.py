@@ -64,16 +64,23 @@ def on_the_wire(frames: Iterable[Frame], probes: Sequence[Outcome], target: str,
 
 @dataclass(frozen=True)
 class Agreement:
-    """The longest outage by the probes and by the switch, seconds."""
+    """The longest outage by the probes and by the switch, seconds.
+
+    ``lag`` is how late the latest datagram came to the switch after its probe was due: what a busy machine
+    takes between the two clocks, for either may have begun or ended the outage with that one.
+    """
 
     probes: float
     wire: float
     interval: float
+    lag: float = 0.0
 
     @property
     def holds(self) -> bool:
-        """True when they differ by one interval at most, and a millisecond for two ways to take a time."""
-        return abs(self.probes - self.wire) <= self.interval + 0.001
+        """True when they differ by one interval at most, the lag, and a millisecond for two ways to take a
+        time.
+        """
+        return abs(self.probes - self.wire) <= self.interval + self.lag + 0.001
 
 
 def agreement(
@@ -83,7 +90,8 @@ def agreement(
     """Compare what the probes lost after ``since`` with what the switch saw of the same probes."""
     own = [Mark(one.at, one.kind == "answered", one.ms / 1000) for one in probes]
     seen = on_the_wire(frames, probes, target, offset)
-    return Agreement(_longest(own, since), _longest(seen, since), interval)
+    lag = max((mark.at - one.at for mark, one in zip(seen, probes, strict=True)), default=0.0)
+    return Agreement(_longest(own, since), _longest(seen, since), interval, max(0.0, lag))
 
 
 def _longest(marks: Sequence[Mark], since: float) -> float:

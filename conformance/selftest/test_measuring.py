@@ -18,7 +18,7 @@ from conformance.engine import Remembering
 from conformance.evidence import Outcome, parse
 from conformance.features import Declaration
 from conformance.kinds import Verdict
-from conformance.kube import Answer
+from conformance.kube import Answer, KubeError
 from conformance.lab import Lab
 from conformance.measuring import Measured, Witnessed, around, expect_gap, outage, record, udp
 from conformance.probes import Probe
@@ -151,6 +151,14 @@ async def test_a_held_connection_that_is_cut_ends_with_what_cut_it() -> None:
         assert [one.kind for one in (await vantage.probe(probe)).outcomes] == ["answered", "closed"]
 
 
+class Services:
+    """A mirror in which nothing ever gets an address; each time it is asked it says so at once."""
+
+    async def until(self, found: Any, within: float, what: str) -> Any:
+        assert found({}) is None
+        raise KubeError(f"{what}: not within {within:g} s")
+
+
 class Api:
     """Takes what is created and answers with ``code``."""
 
@@ -161,6 +169,10 @@ class Api:
         self.made.append(made)
         return Answer(self.code if made["kind"] == "ConfigMap" else 409, {})
 
+    async def create(self, made: Any, namespace: str = "") -> Any:
+        self.made.append(made)
+        return {**made, "metadata": {**made["metadata"], "namespace": namespace}}
+
 
 @pytest.mark.parametrize(("code", "size"), [(201, 26), (409, 0)])
 async def test_the_posts_config_map_makes_the_pool_unless_there_is_one(
@@ -169,9 +181,13 @@ async def test_the_posts_config_map_makes_the_pool_unless_there_is_one(
     api = Api(code)
     lab.rig.kube = cast(Any, api)
     lab.rig.declaration = Declaration.from_mapping({"pool-config": "metallb-configmap"})
+    lab.rig.services = Services  # type: ignore[method-assign,assignment]
     found = await pool.stand(lab.rig)
     assert found.size == size
-    assert "192.168.2.200-192.168.2.225" in api.made[1]["data"]["config"]
+    kinds = [one["kind"] for one in api.made]
+    assert kinds == ["Namespace", "Service", "ConfigMap"]  # the Service waits before there is a pool
+    assert "192.168.2.200-192.168.2.225" in api.made[2]["data"]["config"]
+    assert found.early == "" and bool(found.waiting) is (size > 0)
     assert found.holds("192.168.2.200") and not found.holds("")
     assert found.holds("192.168.2.226") is (size == 0)
 

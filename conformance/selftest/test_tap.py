@@ -100,6 +100,16 @@ def test_probes_that_claim_an_outage_the_switch_did_not_see_are_contradicted() -
     assert not agreed(outcomes, frames).holds
 
 
+def test_what_a_busy_machine_sends_late_is_no_contradiction_but_an_answer_that_came_is() -> None:
+    """The first probe lost was due 40 ms before it left: by its own clock the outage is that much longer."""
+    outcomes, frames = probed(range(100, 150))
+    late = [Frame(frame.at + 0.04, frame.port, frame.data) if 100.5 < frame.at < 100.501 else frame
+            for frame in frames]
+    found = agreed(outcomes, late)
+    assert found.lag == pytest.approx(0.04, abs=0.001) and found.holds
+    assert not agreed(probed(range(100, 150))[0], probed(range(100, 120))[1]).holds
+
+
 def test_an_answer_after_the_deadline_is_lost_and_so_is_a_probe_that_never_left() -> None:
     late = agreed(*probed(range(100, 101), deadline_ms=150))
     assert late.wire > 0.5
