@@ -72,7 +72,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=10, help="certificates of each (default 10)")
     parser.add_argument("--busy", action="store_true", help=f"keep {BURNERS} processors busy beside it")
-    parser.add_argument("names", nargs="*", default=HEALTHY, help="implementations (default: all healthy ones)")
+    parser.add_argument("names", nargs="*", default=HEALTHY, help="implementations (default: all of them)")
     options = parser.parse_args()
     allowed = {0, 2} if options.busy else {0}
     alarms, judged, unknown, seconds = 0, 0, 0, []
