@@ -5,6 +5,7 @@ All at once is ``apidiscovery.k8s.io/v2`` (KEP-3352): two answers instead of one
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from clusters.apiserver.resources import Catalogue, Resource
@@ -52,9 +53,11 @@ def _versions(kinds: Catalogue) -> dict[str, list[str]]:
     return {name: sorted(versions, key=_rank) for name, versions in found.items()}
 
 
-def _rank(version: str) -> tuple[int, str]:
-    """Stable versions before beta, beta before alpha."""
-    return (2 if "alpha" in version else int("beta" in version), version)
+def _rank(version: str) -> tuple[int, int, str]:
+    """Stable versions before beta, beta before alpha; of these the later one first."""
+    number = re.match(r"v(\d+)", version)
+    least = 2 if "alpha" in version else int("beta" in version)
+    return (least, -int(number[1]) if number else 0, version)
 
 
 def _group(name: str, versions: list[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Two faces of one object: ``events.k8s.io/v1`` is another view of what ``v1`` holds. Pure.
 
-The versions of a custom resource are faces, too, that differ in nothing but their name.
+So is ``autoscaling/v1``. The versions of a custom resource are faces that differ in nothing but their name.
 
 Field names of the two: ``pkg/apis/events/v1/conversion.go`` of Kubernetes 1.36.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from clusters.apiserver import autoscaler_faces
 from clusters.apiserver.resources import Resource
 from clusters.apiserver.status import bad_request
 from clusters.apiserver.store import encode_body
@@ -42,6 +43,8 @@ def to_home(resource: Resource, home: Resource, value: Any) -> Any:
             f"({resource.api_version})"
         )
     moved = {**value, "apiVersion": home.api_version}
+    if resource.group == "autoscaling":
+        return autoscaler_faces.to_v2(moved)
     return moved if resource.custom else _renamed(moved, _NEW_TO_CORE)
 
 
@@ -49,4 +52,7 @@ def body_from_home(resource: Resource, body: bytes) -> bytes:
     """A stored body (see ``store.Entry``) with the field names of a kind that is another view of it."""
     if resource.custom:
         return body
-    return encode_body(_renamed(msgspec.json.decode(body), _CORE_TO_NEW))
+    fields = msgspec.json.decode(body)
+    if resource.group == "autoscaling":
+        return encode_body(autoscaler_faces.to_v1(fields))
+    return encode_body(_renamed(fields, _CORE_TO_NEW))

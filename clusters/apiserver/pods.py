@@ -69,6 +69,17 @@ def default_pod(pod: dict[str, Any]) -> None:
     spec.setdefault("serviceAccount", spec["serviceAccountName"])
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
     spec.setdefault("priority", 0)
+    for trouble in ("not-ready", "unreachable"):
+        _tolerate(spec, f"node.kubernetes.io/{trouble}")
+
+
+def _tolerate(spec: dict[str, Any], key: str) -> None:
+    """A pod stays five minutes on a node in trouble, unless it says how long (DefaultTolerationSeconds)."""
+    held = spec.get("tolerations") or []
+    if any(t.get("key") in {None, "", key} and t.get("effect") in {None, "", "NoExecute"} for t in held):
+        return
+    added = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    spec["tolerations"] = [*held, added]
 
 
 def pod_spec_errors(spec: dict[str, Any], path: str) -> list[FieldError]:

@@ -1,9 +1,9 @@
 """The fields of every built-in kind: names, types, numbers in protobuf, how lists merge. Pure.
 
-``schemas.json`` is made from the Go types of Kubernetes 1.36: for each type its fields, and of each field the
-number, the type and, where there are such, ``merge=KEY`` (strategic merge by key; ``merge`` alone: a set),
-``keys=A,B`` and ``set`` (server-side apply), ``atomic`` (applied whole), ``retain``, and ``ptr``
-where being there without a value says something. A type's name is ``group.version.Kind``;
+``schemas.json`` is made by ``ci/schemas`` from the Go types of Kubernetes 1.36: for each type its fields, and
+of each field the number, the type and, where there are such, ``merge=KEY`` (strategic merge by key; ``merge``
+alone: a set), ``keys=A,B`` and ``set`` (server-side apply), ``atomic`` (applied whole), ``retain``, and
+``ptr`` where being there without a value says something. A type's name is ``group.version.Kind``;
 ``[]T`` is a list, ``{}T`` a map from text; ``[!]T`` a list that is a message of its
 own in protobuf. A field whose name begins with ``+`` is a message there and part of its parent in JSON.
 """

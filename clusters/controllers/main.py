@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from clusters.client import Client
 from clusters.controllers.autoscaling import Autoscalers
 from clusters.controllers.budgets import Budgets
+from clusters.controllers.collecting import Garbage
 from clusters.controllers.crons import CronJobs
 from clusters.controllers.daemons import DaemonSets
 from clusters.controllers.forwarding import ServiceLB
-from clusters.controllers.placement import Garbage, Nodes, Scheduler
+from clusters.controllers.placement import Nodes, Scheduler
 from clusters.controllers.replication import Replication
 from clusters.controllers.runtime import say
 from clusters.controllers.services import Services
 from clusters.controllers.stateful import StatefulSets
+from clusters.controllers.tainting import Taints
 from clusters.controllers.working import Jobs
 from clusters.controllers.workloads import Deployments
 from clusters.controllers.world import World
@@ -40,7 +42,8 @@ async def run(
         Replication(world, "ReplicationController", "replication-controller").worker,
         DaemonSets(world).worker, StatefulSets(world).worker, jobs.worker, jobs.orphans,
         CronJobs(world).worker, Autoscalers(world).worker, Budgets(world).worker, Services(world).worker,
-        Scheduler(world, seed=seed).worker, nodes.worker, Garbage(world).worker,
+        Scheduler(world, seed=seed).worker, nodes.worker, Taints(world).worker,
+        Garbage(world).worker,
     ]
     if servicelb:
         workers.append(ServiceLB(world).worker)

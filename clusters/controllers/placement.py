@@ -1,4 +1,4 @@
-"""Carries out what ``scheduler.py``, ``nodes.py`` and ``garbage.py`` decide."""
+"""Carries out what ``scheduler.py`` and ``nodes.py`` decide."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from typing import Any
 
 from clusters.client import ApiError, NotFound
-from clusters.controllers import garbage, nodes, scheduler
-from clusters.controllers.cache import Change, Key, key_of, owner_uids
+from clusters.controllers import nodes, scheduler
+from clusters.controllers.cache import Change
 from clusters.controllers.pods import condition, is_active, is_ready, is_true, seconds_of, stamp_of
 from clusters.controllers.runtime import Worker, say
-from clusters.controllers.world import KINDS, World, collection, path_of
+from clusters.controllers.world import World, path_of
 
 Object = dict[str, Any]
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
@@ -149,52 +149,3 @@ class Nodes:
         elif name in self._gone:
             for pod in nodes.pods_without_node(name, pods):
                 await self.world.delete("pods", pod, grace=0)
-
-
-class Garbage:
-    """Deletes what lost its owner."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.worker = Worker("garbage", self._item)
-        world.listen(self._changed)
-
-    def _changed(self, plural: str, change: Change) -> None:
-        item = change.any
-        if change.new is None:
-            for kind, cache in self.world.caches.items():
-                for dependent in cache.owned_by(item["metadata"].get("uid", "")):
-                    self.worker.add((kind, *key_of(dependent)))
-        elif change.old is None and not all(map(self._held, owner_uids(item))):
-            self.worker.add((plural, *key_of(item)))
-
-    def _held(self, uid: str) -> bool:
-        return any(cache.has(uid) for cache in self.world.caches.values())
-
-    async def _item(self, key: tuple[str, str, str]) -> None:
-        plural, place = key[0], (key[1], key[2])
-        item = self.world.caches[plural].get(place)
-        if item is None or not item["metadata"].get("ownerReferences"):
-            return
-        plan = garbage.plan(item, await self._gone(item, place))
-        if plan.delete:
-            await self.world.delete(plural, item)
-        elif plan.owners is not None:
-            await self.world.patch(plural, item, {"metadata": {"ownerReferences": plan.owners}})
-
-    async def _gone(self, item: Object, place: Key) -> set[str]:
-        """The owners that exist no more, each asked for at the server before anything is deleted for it."""
-        found = set()
-        for ref in item["metadata"].get("ownerReferences") or ():
-            plural = KINDS.get(ref.get("kind", ""))
-            if plural is None or self._held(ref["uid"]):
-                continue
-            namespace = "" if plural == "nodes" else place[0]
-            try:
-                held = await self.world.client.get(f"{collection(plural, namespace)}/{ref['name']}")
-                if held["metadata"].get("uid") == ref["uid"]:
-                    continue
-            except NotFound:
-                pass
-            found.add(ref["uid"])
-        return found

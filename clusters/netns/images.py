@@ -38,6 +38,7 @@ _STAND_INS = {
         Image("klipper-lb", python="clusters.netns.klipper:main"),
         Image("traefik", python="clusters.netns.standin:main", args=("traefik",), listens=80),
         Image("metrics-server", python="clusters.netns.standin:main", args=("metrics-server",), listens=443),
+        Image("klipper-helm", python="clusters.netns.standin:main", args=("klipper-helm",)),
         Image("local-path-provisioner", python="clusters.netns.standin:main",
               args=("local-path-provisioner",)),
     )

@@ -1,4 +1,4 @@
-"""What runs in kube-system of the blog post's cluster besides DNS: Traefik and two more.
+"""What runs in kube-system of the blog post's cluster besides DNS: Traefik, what installed it, and two more.
 
 All on the master, so that where other pods go does not depend on how soon these are there. Pure.
 """
@@ -37,7 +37,24 @@ def objects() -> list[tuple[str, Object]]:
         (deployments, _deployment("traefik", "rancher/library-traefik:1.7.19", (80, 443, 9100))),
         (deployments, _deployment("metrics-server", "rancher/metrics-server:v0.3.6", (443,))),
         (deployments, _deployment("local-path-provisioner", "rancher/local-path-provisioner:v0.0.11", ())),
+        (f"/apis/batch/v1/namespaces/{_NAMESPACE}/jobs", _install("traefik", "rancher/klipper-helm:v0.2.5")),
     ]
+
+
+def _install(chart: str, image: str) -> Object:
+    """The Job with which k3s installs a chart."""
+    name, labels = f"helm-install-{chart}", {"helmcharts.helm.cattle.io/chart": chart}
+    return {
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": name, "namespace": _NAMESPACE, "labels": labels},
+        "spec": {"backoffLimit": 1000, "template": {
+            "metadata": {"labels": labels},
+            "spec": {
+                "restartPolicy": "OnFailure", "nodeSelector": {"node-role.kubernetes.io/master": "true"},
+                "containers": [{"name": "helm", "image": image, "args": ["install"]}],
+            },
+        }},
+    }
 
 
 def _service(name: str, app: str, ports: list[Object], **spec: Any) -> Object:

@@ -1,0 +1,3 @@
+module service-conformance/ci/schemas
+
+go 1.24
