@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from clusters import manifests
+from clusters import binaries, manifests
 from clusters.base import ClusterError, Command, Implementation
 
 _TOP = ("name", "version", "description", "url", "manifests",
@@ -111,8 +111,14 @@ def parse(data: Mapping[str, Any], where: str) -> Implementation:
         description=_text(data, "description", where, ""), per_node=per_node, controllers=controllers,
         features=dict(features), url=_text(data, "url", where, ""),
         objects=tuple(item for file in _list(data, "manifests", where, "")
-                      for item in manifests.read(Path(where).parent / file)),
+                      for item in manifests.read(_beside(file, where))),
     )
+
+
+def _beside(file: str, where: str) -> Path:
+    """The manifest of this name: beside the descriptor, else among what ``ci/peers/build`` has made."""
+    places = [Path(where).parent, *map(Path, binaries.folders())]
+    return next((place / file for place in places if (place / file).is_file()), places[0] / file)
 
 
 def _known(data: Mapping[str, Any], allowed: Sequence[str], where: str, inside: str) -> None:
