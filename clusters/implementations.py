@@ -97,6 +97,8 @@ def parse(data: Mapping[str, Any], where: str) -> Implementation:
     for name in names:
         if names.count(name) > 1:
             raise ClusterError(f"{where}: two programs are named {name!r}; give each a name of its own")
+    for commands in (per_node, controllers):
+        _ports_apart(commands, where)
     features = data.get("features", {})
     if not isinstance(features, dict):
         raise ClusterError(f"{where}: features must be a table, such as [features]")
@@ -119,6 +121,17 @@ def _beside(file: str, where: str) -> Path:
     """The manifest of this name: beside the descriptor, else among what ``ci/peers/build`` has made."""
     places = [Path(where).parent, *map(Path, binaries.folders())]
     return next((place / file for place in places if (place / file).is_file()), places[0] / file)
+
+
+def _ports_apart(commands: Sequence[Command], where: str) -> None:
+    """Refuse two programs of one place that would answer at the same port: one would vouch for the other."""
+    known: dict[int, str] = {}
+    for command in commands:
+        port = urlsplit(command.ready).port or 80 if command.ready else 0
+        if port and port in known:
+            raise ClusterError(f"{where}: {known[port]} and {command.name} are both ready at port {port}; "
+                               "give each a port of its own")
+        known[port] = command.name
 
 
 def _known(data: Mapping[str, Any], allowed: Sequence[str], where: str, inside: str) -> None:

@@ -74,15 +74,39 @@ class Provided:
                 places.append((command, name, address))
         for command in implementation["controllers"]:
             places.append((command, "control-plane", plan.CONTROL_PLANE))
+        await asyncio.gather(*(self._port_free(command, name) for command, name, _address in places))
         for number, (command, name, address) in enumerate(places):
             await self._let_in(command, name, number)
             self._running.append(self._start(command, name, address, number))
-        await asyncio.gather(*(self._ready(running) for running in self._running))
+        try:
+            await asyncio.gather(*(self._ready(running) for running in self._running))
+        except BaseException:
+            await self._end_all()
+            raise
+
+    async def _end_all(self) -> None:
+        """Nothing of an implementation that did not start is left, so that another can be started."""
+        for running in self._running:
+            running.process.kill(signal.SIGKILL, everything=True)
+        await asyncio.gather(*(running.process.wait() for running in self._running))
+        for running in self._running:
+            running.log.unlink(missing_ok=True)  # the next one's log is not to begin with this one's lines
+        self._running.clear()
 
     def _must_exist(self, command: Object) -> None:
         """ClusterError when the program of a command is nowhere on this machine."""
         if command["argv"] and "{" not in command["argv"][0]:
             binaries.find([command["argv"][0]], self._rooms.program_path)
+
+    async def _port_free(self, command: Object, host: str) -> None:
+        """ClusterError when somebody else answers where the program will be asked whether it is ready."""
+        url = urlsplit(command["ready"])
+        if not command["ready"]:
+            return
+        network, port = self._rooms.host(host).network, url.port or 80
+        if await probing.tcp_answers(network, url.hostname or "127.0.0.1", port, 1.0):
+            raise ClusterError(f"{command['name']} on {host}: port {port} is in use before it is started; "
+                               "end what listens there, or give the program another port")
 
     async def _let_in(self, command: Object, host: str, number: int) -> None:
         """Put the token of the command's account into its kubeconfig, where it names one."""

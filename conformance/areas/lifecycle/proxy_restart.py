@@ -12,7 +12,7 @@ from conformance.requirements import Level, requirement
 from conformance.restarting import proxy, restart
 from conformance.timing import Aim
 
-INTERVAL, AFTER = 0.003, 2.4  # 333 new connections a second and place; seconds
+INTERVAL, AFTER = 0.003, 4.8  # 333 new connections a second and place; seconds
 PATIENCE = 0.9  # seconds: a first packet that is lost is sent again after one second, and shall not hide
 HELD = 20  # established connections a place, each with something to say ten times a second
 
