@@ -51,6 +51,19 @@ class Command:
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """A program of an implementation that runs where a pod names its image, as when manifests install it.
+
+    Called as ``python``'s function with ``args``, in which ``$(NAME)`` is a variable of the container; the
+    token of the pod's ServiceAccount is where a pod has it.
+    """
+
+    image: str  # without registry, tag and digest, such as metallb/speaker
+    python: str
+    args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Implementation:
     """What provides Services on a cluster, as its descriptor says (see ``clusters/implementations.py``)."""
 
@@ -62,6 +75,7 @@ class Implementation:
     features: Mapping[str, bool | str] = field(default_factory=dict)  # declared optional features
     url: str = ""
     objects: tuple[Mapping[str, Any], ...] = ()  # applied before anything is started
+    images: tuple[StandIn, ...] = ()
 
 
 class Workload(Protocol):

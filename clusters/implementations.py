@@ -14,6 +14,10 @@
     ready = "http://127.0.0.1:10256/healthz"
     ready-seconds = 30
     account = "kube-system/kube-proxy"  # whose token its kubeconfig holds; without it, an administrator's
+    [[image]]                    # a program that runs where a pod names this image
+    name = "metallb/speaker"
+    python = "module:function"
+    args = ["--node-name=$(NAME)"]  # $(NAME): a variable of the container
     [features]                   # optional features it declares: true, false or a text
     iptables-chains = "current"
     [miniature]                  # only in a wrong implementation: what must catch it
@@ -31,12 +35,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clusters import binaries, manifests
-from clusters.base import ClusterError, Command, Implementation
+from clusters.base import ClusterError, Command, Implementation, StandIn
 
 _TOP = ("name", "version", "description", "url", "manifests",
-        "per-node", "controller", "features", "miniature")
+        "per-node", "controller", "image", "features", "miniature")
 _COMMAND = ("name", "python", "argv", "args", "env", "ready", "ready-seconds", "account")
 _PLACEHOLDERS = ("node", "node_ip", "kubeconfig", "cluster_cidr", "service_cidr", "run_dir")
+_IMAGE = ("name", "python", "args")
+_REFERENCE = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9.-]*")
 _ENTRY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -93,6 +99,8 @@ def parse(data: Mapping[str, Any], where: str) -> Implementation:
     controllers = _commands(data, "controller", where)
     if not per_node and not controllers:
         raise ClusterError(f"{where}: it starts nothing; add a [[per-node]] or [[controller]] with a program")
+    images = tuple(_image(entry, where, f"[[image]] number {number}: ")
+                   for number, entry in enumerate(_tables(data, "image", where), 1))
     names = [command.name for command in (*per_node, *controllers)]
     for name in names:
         if names.count(name) > 1:
@@ -114,6 +122,7 @@ def parse(data: Mapping[str, Any], where: str) -> Implementation:
         features=dict(features), url=_text(data, "url", where, ""),
         objects=tuple(item for file in _list(data, "manifests", where, "")
                       for item in manifests.read(_beside(file, where))),
+        images=images,
     )
 
 
@@ -153,12 +162,28 @@ def _text(
     return value
 
 
-def _commands(data: Mapping[str, Any], key: str, where: str) -> tuple[Command, ...]:
+def _tables(data: Mapping[str, Any], key: str, where: str) -> list[Mapping[str, Any]]:
     entries = data.get(key, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ClusterError(f"{where}: {key} must be a list of tables; write [[{key}]] above each program")
+    return entries
+
+
+def _commands(data: Mapping[str, Any], key: str, where: str) -> tuple[Command, ...]:
     return tuple(_command(entry, where, f"[[{key}]] number {number}: ")
-                 for number, entry in enumerate(entries, 1))
+                 for number, entry in enumerate(_tables(data, key, where), 1))
+
+
+def _image(data: Mapping[str, Any], where: str, inside: str) -> StandIn:
+    _known(data, _IMAGE, where, inside)
+    name = _text(data, "name", where, inside, needed=True)
+    if not _REFERENCE.fullmatch(name):
+        raise ClusterError(f"{where}: {inside}name {name!r}: an image without registry, tag and digest, such "
+                           "as metallb/speaker")
+    python = _text(data, "python", where, inside, needed=True)
+    if not _ENTRY.fullmatch(python):
+        raise ClusterError(f"{where}: {inside}python is {python!r}; write module:function")
+    return StandIn(name, python, _list(data, "args", where, inside))
 
 
 def _command(data: Mapping[str, Any], where: str, inside: str) -> Command:

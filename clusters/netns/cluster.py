@@ -261,4 +261,5 @@ def _as_json(implementation: Implementation) -> conversation.Object:
         "objects": [dict(item) for item in implementation.objects],
         "per_node": [one(command) for command in implementation.per_node],
         "controllers": [one(command) for command in implementation.controllers],
+        "images": [asdict(image) for image in implementation.images],
     }

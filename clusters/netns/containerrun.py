@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 Maps = Mapping[str, Mapping[str, str]]
+_ACCOUNT = "/run/secrets/kubernetes.io/serviceaccount"  # where pods look, as /var/run is /run
 _STARTED = 10.0  # seconds a stand-in may take until it listens
 _FIRST_PROBES = 0.05  # seconds between probes until the first success; later the probe's own period
 _LONGEST_BACKOFF = 300.0  # seconds; Kubernetes: 10 s, doubled each time, 5 minutes at most
@@ -207,11 +208,17 @@ class ContainerRun:
         command = [podspec.expand(word, own) for word in self.spec.get("command") or ()]
         args = [podspec.expand(word, own) for word in self.spec.get("args") or ()]
         python, words = images.program_of(self.image, command, args)
+        if self.image.account:  # the image's own words, which the container's environment completes
+            words = tuple(podspec.expand(word, own) for word in words)
         files = {
             "/etc/resolv.conf": podspec.resolv_conf(pod.pod),
             "/etc/hosts": podspec.hosts_file(pod.pod, pod.facts),
             "/etc/hostname": podspec.hostname(pod.pod) + "\n",
         }
+        if self.image.account:
+            namespace = pod.pod["metadata"].get("namespace", "default")
+            files |= {f"{_ACCOUNT}/{name}": text for name, text in (
+                ("token", pod.token), ("ca.crt", rooms.authority().decode()), ("namespace", namespace))}
         if self.image.kubeconfig:  # the cluster DNS
             python = rooms.config["dns"]
             files["/run/kubeconfig"] = (rooms.folder / "internal" / "coredns").read_text()
@@ -234,26 +241,28 @@ class ContainerRun:
                 raise ValueError(f"volumeMount {mount['name']!r} names no volume of the pod")
             if "emptyDir" in volume:
                 scratch.append(mount["mountPath"])
-            elif "configMap" in volume:
+            elif "configMap" in volume or "secret" in volume:
                 folder = _write_map(self.pod.folder / "volumes", volume, maps)
                 source = folder / mount["subPath"] if mount.get("subPath") else folder
                 binds.append((str(source), mount["mountPath"]))
             elif mount["mountPath"] != "/var/run/secrets/kubernetes.io/serviceaccount":
-                raise ValueError(f"volume {mount['name']!r}: only configMap and emptyDir are supported here")
+                raise ValueError(f"volume {mount['name']!r}: only configMap, secret and emptyDir are "
+                                 "supported here")
         return tuple(binds), tuple(scratch)
 
 
 def _write_map(folder: Path, volume: Object, maps: Maps) -> Path:
-    """Write a ConfigMap volume's files; gives their folder."""
+    """Write the files of a ConfigMap's or Secret's volume; gives their folder."""
     target = folder / str(volume["name"])
     target.mkdir(parents=True, exist_ok=True)
-    values = maps.get(volume["configMap"].get("name", ""), {})
-    items = volume["configMap"].get("items")
+    kind = "configmap" if "configMap" in volume else "secret"
+    about = volume["configMap"] if kind == "configmap" else volume["secret"]
+    name = about.get("secretName") or about.get("name", "")
+    values, items = maps.get(f"{kind}/{name}", {}), about.get("items")
     chosen = {item["key"]: item["path"] for item in items} if items else {key: key for key in values}
     for key, path in chosen.items():
         if key not in values:
-            raise ValueError(f"volume {volume['name']!r}: ConfigMap {volume['configMap'].get('name')!r} "
-                             f"has no key {key!r}")
+            raise ValueError(f"volume {volume['name']!r}: {kind} {name!r} has no key {key!r}")
         file = target / path
         if not file.resolve().is_relative_to(target.resolve()):
             raise ValueError(f"volume {volume['name']!r}: path {path!r} leads out of the volume")

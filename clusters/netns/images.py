@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ class Image:
     default: tuple[str, ...] = ()
     listens: int = 0  # the pod counts as started once this TCP port answers
     kubeconfig: bool = False  # gets a kubeconfig at /run/kubeconfig
+    account: bool = False  # gets the token of the pod's ServiceAccount
 
 
 _STAND_INS = {
@@ -45,27 +46,32 @@ _STAND_INS = {
 }
 
 
-def find(reference: str) -> Image | None:
-    """The stand-in for an image reference, whatever its registry, tag or digest; None when there is none."""
+def find(reference: str, more: Mapping[str, Image]) -> Image | None:
+    """The stand-in for an image reference, whatever its registry, tag or digest; None when there is none.
+
+    ``more``: those that an implementation brings, by their names.
+    """
     name = reference.partition("@")[0]
     head, slash, last = name.rpartition("/")
     name = head + slash + last.partition(":")[0]
-    for prefix in ("docker.io/", "index.docker.io/"):
+    for prefix in ("docker.io/", "index.docker.io/", "quay.io/"):
         name = name.removeprefix(prefix)
+    if name in more:
+        return more[name]
     for prefix in ("rancher/mirrored-", "rancher/library-", "rancher/", "library/"):
         name = name.removeprefix(prefix)
     return _STAND_INS.get(name.replace("coredns-coredns", "coredns/coredns"))
 
 
-def missing(reference: str) -> str:
+def missing(reference: str, more: Mapping[str, Image]) -> str:
     """The sentence for an image without a stand-in."""
     return (f'no stand-in for image "{reference}": this cluster downloads nothing; '
-            f"there are stand-ins for {', '.join(sorted(_STAND_INS))}")
+            f"there are stand-ins for {', '.join(sorted({**_STAND_INS, **more}))}")
 
 
 def program_of(image: Image, command: Sequence[str], args: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """How to run a container by the rules of command and args: (Python function or "", arguments or argv)."""
-    if image.kubeconfig or (image.python and not command):
+    if image.kubeconfig or image.account or (image.python and not command):
         return image.python, image.args or tuple(args)
     argv = (*command, *args) if command else tuple(args) or image.default
     if Path(argv[0]).name in ("python", "python3") and len(argv) > 1 and not argv[1].startswith("-"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clusters.base import ClusterError
 from clusters.client import ApiError, Client
 from clusters.netns.heart import Heart
+from clusters.netns.images import Image
 from clusters.netns.podrun import PodRun
 from clusters.netns.seed import Addresses
 
@@ -36,6 +37,7 @@ class Kubelet:
         self.rooms = rooms
         self.client = client
         self.runs: dict[str, PodRun] = {}  # by uid
+        self.images: dict[str, Image] = {}  # those that the implementation brings
         seeded = rooms.config["seed"]
         self.addresses = {node.name: Addresses(node.index, seeded=seeded) for node in rooms.nodes}
         # A node that is cut off or dead hears nothing of the API server, and the API server nothing of it.

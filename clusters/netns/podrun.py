@@ -34,6 +34,7 @@ class PodRun:
         self.on_host = bool(pod["spec"].get("hostNetwork"))
         self.network = -1
         self.address = ""
+        self.token = ""  # of its ServiceAccount, for containers that get it
         self.closing = False
         self.containers: list[ContainerRun] = []
         meta = pod["metadata"]
@@ -126,6 +127,8 @@ class PodRun:
         if self._has_host_ports:
             await self._on_node(hostports.opened(self.pod, self.address))
         maps = await self._config_maps()
+        if any(container.image and container.image.account for container in self.containers):
+            self.token = await self._token()
         for container in self.containers:
             container.begin(maps)
         self.report()
@@ -133,10 +136,10 @@ class PodRun:
     def _images(self) -> None:
         """Make the containers; when one has no stand-in, all wait, as after a failed pull."""
         for spec in self.pod["spec"]["containers"]:
-            image = images.find(spec["image"])
+            image = images.find(spec["image"], self.kubelet.images)
             run = ContainerRun(self, spec, image)
             if image is None:
-                run.state.waiting = ("ErrImagePull", images.missing(spec["image"]))
+                run.state.waiting = ("ErrImagePull", images.missing(spec["image"], self.kubelet.images))
                 self.report()
             self.containers.append(run)
 
@@ -190,25 +193,42 @@ class PodRun:
             await asyncio.sleep(0.003)
 
     async def _config_maps(self) -> dict[str, dict[str, str]]:
-        """Every ConfigMap the pod names, waiting for those that must be there."""
+        """Every ConfigMap and Secret the pod names, waiting for those that must be there."""
         namespace = self.pod["metadata"].get("namespace", "default")
         found: dict[str, dict[str, str]] = {}
-        for name, optional in podspec.config_maps(self.pod).items():
+        for source, optional in podspec.sources(self.pod).items():
+            kind, _, name = source.partition("/")
             while True:
                 try:
-                    item = await self.kubelet.client.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
-                    found[name] = dict(item.get("data") or {})
+                    item = await self.kubelet.client.get(f"/api/v1/namespaces/{namespace}/{kind}s/{name}")
+                    found[source] = podspec.texts(item)
                     break
                 except NotFound:
                     if optional:
                         break
                     for container in self.containers:
-                        container.state.waiting = ("ContainerCreating", f'configmap "{name}" not found')
+                        container.state.waiting = ("ContainerCreating", f'{kind} "{name}" not found')
                     self.report()
                 except ApiError:
                     pass  # the server is away: it is asked again
                 await asyncio.sleep(_AGAIN)
         return found
+
+    async def _token(self) -> str:
+        """A token of the pod's ServiceAccount, waiting until there is one."""
+        namespace = self.pod["metadata"].get("namespace", "default")
+        account = self.pod["spec"].get("serviceAccountName") or "default"
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        while True:
+            try:
+                return str((await self.kubelet.client.create(path, podspec.TOKEN_REQUEST))["status"]["token"])
+            except NotFound:
+                for container in self.containers:
+                    container.state.waiting = ("ContainerCreating", f'serviceaccount "{account}" not found')
+                self.report()
+            except ApiError:
+                pass  # the server is away: it is asked again
+            await asyncio.sleep(_AGAIN)
 
     def _path(self) -> str:
         meta = self.pod["metadata"]

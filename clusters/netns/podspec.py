@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,11 @@ from clusters.netns import plan
 
 Object = dict[str, Any]
 _DOMAIN = "cluster.local"
+_FROM = {"configmap": "configMap", "secret": "secret"}  # a kind, and how the fields that name one begin
+TOKEN_REQUEST: Object = {  # good for longer than any cluster lives
+    "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+    "spec": {"expirationSeconds": 30 * 86400},
+}
 _REFERENCE = re.compile(r"\$\$|\$\(([-._A-Za-z0-9]+)\)")
 
 
@@ -53,53 +59,65 @@ def _downward(pod: Object, path: str, facts: Facts) -> str:
 def environment(
     pod: Object, container: Object, facts: Facts, maps: Mapping[str, Mapping[str, str]],
 ) -> dict[str, str]:
-    """The container's own environment; ``maps``: the ConfigMaps it names. ValueError names a bad entry."""
+    """The container's own environment; ``maps``: the ConfigMaps and Secrets it names, by ``sources``' words.
+
+    ValueError names a bad entry.
+    """
     found = {
         "HOSTNAME": hostname(pod), "KUBERNETES_SERVICE_HOST": plan.API_SERVICE,
         "KUBERNETES_SERVICE_PORT": "443", "KUBERNETES_SERVICE_PORT_HTTPS": "443",
     }
     for source in container.get("envFrom") or ():
-        reference = source.get("configMapRef") or {}
-        for name, value in maps.get(reference.get("name", ""), {}).items():
-            found[source.get("prefix", "") + name] = value
+        for kind, field in _FROM.items():
+            if reference := source.get(f"{field}Ref"):
+                for name, value in maps.get(f"{kind}/{reference.get('name', '')}", {}).items():
+                    found[source.get("prefix", "") + name] = value
     for entry in container.get("env") or ():
         source = entry.get("valueFrom") or {}
         if "fieldRef" in source:
             found[entry["name"]] = _downward(pod, source["fieldRef"].get("fieldPath", ""), facts)
-        elif "configMapKeyRef" in source:
-            reference = source["configMapKeyRef"]
-            values = maps.get(reference.get("name", ""), {})
+        elif kind := next((kind for kind, field in _FROM.items() if f"{field}KeyRef" in source), ""):
+            reference = source[f"{_FROM[kind]}KeyRef"]
+            values = maps.get(f"{kind}/{reference.get('name', '')}", {})
             if reference.get("key") in values:
                 found[entry["name"]] = values[reference["key"]]
             elif not reference.get("optional"):
-                raise ValueError(f"env {entry['name']}: ConfigMap {reference.get('name')!r} has no key "
+                raise ValueError(f"env {entry['name']}: {kind} {reference.get('name')!r} has no key "
                                  f"{reference.get('key')!r}")
         elif source:
-            raise ValueError(f"env {entry['name']}: only value, fieldRef and configMapKeyRef are supported")
+            raise ValueError(f"env {entry['name']}: only value, fieldRef, configMapKeyRef and secretKeyRef "
+                             "are supported")
         else:
             found[entry["name"]] = expand(str(entry.get("value") or ""), found)
     return found
 
 
-def config_maps(pod: Object) -> dict[str, bool]:
-    """The ConfigMaps a pod needs before it can start, and whether each may be missing."""
+def sources(pod: Object) -> dict[str, bool]:
+    """What a pod needs to start, as ``configmap/NAME`` and ``secret/NAME``, and whether it may be missing."""
     found: dict[str, bool] = {}
 
-    def add(reference: Object) -> None:
-        name = reference.get("name", "")
-        found[name] = found.get(name, True) and bool(reference.get("optional"))
+    def add(kind: str, reference: Object | None) -> None:
+        if reference:
+            source = f"{kind}/{reference.get('secretName') or reference.get('name', '')}"
+            found[source] = found.get(source, True) and bool(reference.get("optional"))
 
-    for volume in pod["spec"].get("volumes") or ():
-        if volume.get("configMap"):
-            add(volume["configMap"])
-    for container in pod["spec"].get("containers") or ():
-        for source in container.get("envFrom") or ():
-            if source.get("configMapRef"):
-                add(source["configMapRef"])
-        for entry in container.get("env") or ():
-            if reference := (entry.get("valueFrom") or {}).get("configMapKeyRef"):
-                add(reference)
+    for kind, field in _FROM.items():
+        for volume in pod["spec"].get("volumes") or ():
+            add(kind, volume.get(field))
+        for container in pod["spec"].get("containers") or ():
+            for source in container.get("envFrom") or ():
+                add(kind, source.get(f"{field}Ref"))
+            for entry in container.get("env") or ():
+                add(kind, (entry.get("valueFrom") or {}).get(f"{field}KeyRef"))
     return found
+
+
+def texts(item: Object) -> dict[str, str]:
+    """The data of a ConfigMap or Secret as text."""
+    data = item.get("data") or {}
+    if item.get("kind") != "Secret":
+        return dict(data)
+    return {name: base64.b64decode(value).decode("utf-8", "surrogateescape") for name, value in data.items()}
 
 
 def hostname(pod: Object) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from clusters import binaries, manifests
 from clusters.base import ClusterError
 from clusters.client import ApiError
-from clusters.netns import plan, probing
+from clusters.netns import images, plan, podspec, probing
 from clusters.netns.hosts import Host, Process
 from clusters.netns.program import Program
 
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 _END_SECONDS = 15.0  # patience for a clean end before SIGKILL
 _DEADLY = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGABRT)
-_TOKEN_REQUEST: Object = {  # good for longer than any cluster lives
-    "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-    "spec": {"expirationSeconds": 30 * 86400},
-}
 _BETWEEN = 0.01  # seconds between looks whether a program is ready
 
 
@@ -66,8 +62,12 @@ class Provided:
         await manifests.apply(self._rooms.admin, implementation["objects"])
         hosts = [(node.name, node.address) for node in self._rooms.nodes]
         # The importing happens once a host, before the forks, and on all hosts at the same time.
-        self._modules = sorted({one["python"] for one in implementation["per_node"] if one["python"]})
+        programs = (*implementation["per_node"], *implementation["images"])
+        self._modules = sorted({one["python"] for one in programs if one["python"]})
         await asyncio.gather(*(self._rooms.host(name).preload(self._modules) for name, _address in hosts))
+        for one in implementation["images"]:
+            self._rooms.kubelet.images[one["image"]] = images.Image(
+                one["image"], one["python"], tuple(one["args"]), account=True)
         places: list[tuple[Object, str, str]] = []
         for command in implementation["per_node"]:
             for name, address in hosts:
@@ -115,7 +115,7 @@ class Provided:
         namespace, _, name = command["account"].partition("/")
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         try:
-            given = await self._rooms.admin.create(path, _TOKEN_REQUEST)
+            given = await self._rooms.admin.create(path, podspec.TOKEN_REQUEST)
         except ApiError as error:
             raise ClusterError(f"{command['name']} on {host}: no token for account {command['account']}: "
                                f"{error}; is the ServiceAccount in the manifests?") from error

@@ -193,15 +193,16 @@ class Rooms:
         admin = self.plane.tokens["kubernetes-admin"]
         outside = f"https://127.0.0.1:{self.config['listener_port']}"
         (self.folder / "kubeconfig").write_text(
-            bootstrap.kubeconfig(outside, self._authority(), "kubernetes-admin", admin))
+            bootstrap.kubeconfig(outside, self.authority(), "kubernetes-admin", admin))
 
     def write_kubeconfig(self, user: str, token: str) -> None:
         """The kubeconfig of a component, with this token."""
         inside = f"https://{plan.CONTROL_PLANE}:{bootstrap.API_PORT}"
         (self.folder / "internal" / user).write_text(
-            bootstrap.kubeconfig(inside, self._authority(), user, token))
+            bootstrap.kubeconfig(inside, self.authority(), user, token))
 
-    def _authority(self) -> bytes:
+    def authority(self) -> bytes:
+        """The certificate of the cluster's authority (PEM)."""
         return (self.folder / "internal" / "pki" / "ca.crt").read_bytes()
 
     async def _first_objects(self, client: Any) -> None:

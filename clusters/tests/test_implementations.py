@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from clusters.base import ClusterError
+from clusters.base import ClusterError, StandIn
 from clusters.implementations import find, parse, read, search_folders
 
 GOOD = """
@@ -120,3 +121,19 @@ def test_an_account_is_a_namespace_and_a_name() -> None:
     assert found.per_node[0].account == "kube-system/mine"
     with pytest.raises(ClusterError, match="account is 'mine'; write NAMESPACE/NAME"):
         parse(tomllib.loads(GOOD.replace("ready-seconds = 5", 'account = "mine"')), "mine.toml")
+
+
+def test_an_implementation_brings_programs_for_images() -> None:
+    image = {"name": "metallb/speaker", "python": "a.b:main", "args": ["--n=$(N)"]}
+    found = parse({**tomllib.loads(GOOD), "image": [image]}, "x")
+    assert found.images == (StandIn("metallb/speaker", "a.b:main", ("--n=$(N)",)),)
+
+
+@pytest.mark.parametrize(("image", "words"), [
+    ({"name": "docker.io/a:1", "python": "a:b"}, "without registry, tag and digest"),
+    ({"name": "a", "python": "a.b"}, "write module:function"), ({"python": "a:b"}, "name is missing"),
+    ({"name": "a", "argv": ["x"]}, "unknown key"),
+])
+def test_a_wrong_image_is_explained(image: dict[str, Any], words: str) -> None:
+    with pytest.raises(ClusterError, match=words):
+        parse({**tomllib.loads(GOOD), "image": [image]}, "x")

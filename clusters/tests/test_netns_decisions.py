@@ -43,9 +43,15 @@ def test_environment_takes_values_fields_and_maps_and_expands_them() -> None:
         {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
         {"name": "APP", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
         {"name": "COLOUR", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "colour"}}},
+        {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "m", "key": "secretkey"}}},
         {"name": "ALL", "value": "$(IP) $(APP) $$(IP) $(UNKNOWN)"},
-    ], "envFrom": [{"prefix": "M_", "configMapRef": {"name": "m"}}]}
-    found = podspec.environment(pod(), container, FACTS, {"m": {"colour": "red"}})
+    ], "envFrom": [{"prefix": "M_", "configMapRef": {"name": "m"}}, {"secretRef": {"name": "m"}}]}
+    secret = podspec.texts({"kind": "Secret", "data": {"secretkey": "aHVzaA=="}})
+    wanted = podspec.sources(pod(containers=[container]))
+    assert wanted == {"configmap/m": False, "secret/m": False}
+    found = podspec.environment(
+        pod(), container, FACTS, {"configmap/m": {"colour": "red"}, "secret/m": secret})
+    assert (found["KEY"], found["secretkey"]) == ("hush", "hush")
     assert found["ALL"] == "10.42.1.170 web $(IP) $(UNKNOWN)"
     assert (found["COLOUR"], found["M_colour"], found["HOSTNAME"]) == ("red", "red", "web-0")
 
@@ -54,7 +60,8 @@ def test_environment_takes_values_fields_and_maps_and_expands_them() -> None:
     ("entry", "words"),
     [
         ({"valueFrom": {"fieldRef": {"fieldPath": "status.mood"}}}, "'status.mood' is not supported"),
-        ({"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}, "only value, fieldRef"),
+        ({"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}, "secret 's' has no key 'k'"),
+        ({"valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}, "only value, fieldRef"),
         ({"valueFrom": {"configMapKeyRef": {"name": "m", "key": "k"}}}, "has no key 'k'"),
     ],
 )
@@ -147,13 +154,13 @@ def test_a_killed_container_has_the_code_a_shell_gives() -> None:
     ],
 )
 def test_images_by_reference(reference: str, name: str | None) -> None:
-    found = images.find(reference)
+    found = images.find(reference, {})
     assert (found.name if found else None) == name
 
 
 def test_commands_and_arguments() -> None:
     python, debian = images.Image("python", default=("python3",)), images.Image("debian", default=("bash",))
-    cloud = images.find("nextcloud")
+    cloud = images.find("nextcloud", {})
     assert cloud is not None
     assert images.program_of(python, ["python3", "/a/x.py"], ["1"]) == (
         "clusters.netns.images:run_file", ("/a/x.py", "1"))
