@@ -1,15 +1,22 @@
-"""The data plane for the mode that was chosen."""
+"""The data plane for the mode that was chosen, and what other modes left behind."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import msgspec
 
-from implementation.dataplane import Dataplane
+from implementation.dataplane import Dataplane, DataplaneError
 from implementation.dataplane.iptables import Iptables
+from implementation.dataplane.iptables.tool import Variant
 from implementation.dataplane.nftables import Nftables
 from implementation.dataplane.userspace import Userspace
 from implementation.node import sysctls
 from implementation.settings import Settings
+
+log = logging.getLogger("kube-proxy")
+Mode = Nftables | Iptables | Userspace
 
 
 def dataplane(settings: Settings, pod_cidrs: tuple[str, ...] = ()) -> Dataplane:
@@ -23,7 +30,30 @@ def dataplane(settings: Settings, pod_cidrs: tuple[str, ...] = ()) -> Dataplane:
     return Iptables(options, settings.variant)
 
 
+def every(settings: Settings) -> Iterator[tuple[str, Mode]]:
+    """A data plane of each mode that can be had here, by the mode's name; iptables in both variants."""
+    yield "nftables", Nftables(settings.row_options())
+    yield "userspace", Userspace(settings.row_options())
+    for variant in Variant:
+        try:
+            yield f"iptables ({variant})", Iptables(settings.options(), variant)
+        except DataplaneError as error:  # its programs are not installed
+            log.debug("%s", error)
+
+
+def others(settings: Settings) -> Iterator[tuple[str, Mode]]:
+    """The same without the chosen mode."""
+    chosen = f"iptables ({settings.variant})" if settings.mode == "iptables" else settings.mode
+    return ((name, plane) for name, plane in every(settings) if name != chosen)
+
+
 def cleanup(settings: Settings) -> None:
     """Take the rules of every mode out of the kernel, as upstream does. Raises DataplaneError."""
-    Nftables(settings.row_options()).cleanup()
-    Iptables(settings.options(), settings.variant).cleanup()
+    for name, plane in every(settings):
+        try:
+            plane.cleanup()
+        except DataplaneError as error:
+            if name.startswith("iptables") and name != f"iptables ({settings.variant})":
+                log.debug("mode %s cannot be cleaned up: %s", name, error)  # needs rights, or is not there
+            else:
+                raise

@@ -14,7 +14,14 @@ import msgspec
 from aiohttp import web
 
 from implementation import kubeconfig, modes, watch
-from implementation.dataplane import Answering, Closing, Dataplane, Noticing
+from implementation.dataplane import (
+    Answering,
+    Closing,
+    Dataplane,
+    DataplaneError,
+    Inheriting,
+    Noticing,
+)
 from implementation.loop import Loop, Pace, Synced
 from implementation.node import addresses, conntrack, sysctls
 from implementation.node.command import CommandError
@@ -62,6 +69,7 @@ class Proxy:
         self._checks: dict[ServiceKey, HealthCheck] = {}
         self._udp: set[ServiceKey] = set()  # Services with a UDP port
         self._flows_due = False  # something changed for UDP clients that is not seen to yet
+        self._took_over = False
 
     async def run(self) -> None:
         """Serve until cancelled. Rules stay when it ends. Raises OSError where a port cannot be had."""
@@ -132,6 +140,9 @@ class Proxy:
         self._note(synced)
         for problem in await self.ports.serve_checks(list(self._checks.values())):
             self._say_once(problem)
+        if not self._took_over:
+            await asyncio.to_thread(self._take_over)
+            self._took_over = True
         ended = await self._end_flows(synced.desired)
         metrics = await self._numbers()
         metrics.synced(synced.desired, synced.applied, time.time() - synced.seconds)
@@ -149,6 +160,21 @@ class Proxy:
             udp = served is not None and any(port.protocol == "udp" for port in served.ports)
             self._flows_due |= udp or key in self._udp
             (self._udp.add if udp else self._udp.discard)(key)
+
+    def _take_over(self) -> None:
+        """What was served before us, in this mode or another. Another's rules go now, as ours are in force:
+        so a change of the mode costs no connection."""
+        if isinstance(self.dataplane, Inheriting):
+            self.flows.inherit(self.dataplane.inherited())
+        self._flows_due = True
+        for mode, plane in modes.others(self.settings):
+            try:
+                if plane.left():
+                    self.flows.inherit(plane.inherited())
+                    plane.cleanup()
+                    log.info("rules of mode %s were left here: removed", mode)
+            except DataplaneError as error:
+                log.debug("whether mode %s left rules is not known: %s", mode, error)
 
     async def _end_flows(self, desired: Desired) -> int:
         plane = self.dataplane

@@ -9,6 +9,8 @@ import msgspec
 
 from implementation.state.desired import Desired, ServiceKey
 
+Where = tuple[str, int]  # address and port that clients send to; an empty address is any of this node's
+
 
 class DataplaneError(Exception):
     """The kernel or a tool refused; the message says which, what it said and what to do. Nothing is half
@@ -80,9 +82,23 @@ class Noticing(Protocol):
 class Answering(Protocol):
     """A data plane whose own sockets answer clients of UDP Services, in the place of endpoints."""
 
-    def answering(self) -> Mapping[int, Mapping[tuple[str, int], frozenset[str]]]:
+    def answering(self) -> Mapping[int, Mapping[Where, frozenset[str]]]:
         """By family, where clients may send to (an empty address is any of this node's), and which of our
         ports, as ":port", must answer there."""
+        ...
+
+
+@runtime_checkable
+class Inheriting(Protocol):
+    """A data plane that can tell what a predecessor left in the kernel. Both raise DataplaneError."""
+
+    def left(self) -> bool:
+        """True when rules of this mode are there."""
+        ...
+
+    def inherited(self) -> Mapping[int, frozenset[Where]]:
+        """By family, where UDP clients could send to before the first apply (now, where there was none):
+        their flows outlive Services that were deleted while no proxy ran."""
         ...
 
 

@@ -117,6 +117,12 @@ class Reconciler:
     def __init__(self) -> None:
         self._done: dict[int, Flows] = {4: {}, 6: {}}
 
+    def inherit(self, before: Mapping[int, Iterable[Where]]) -> None:
+        """Somebody served these places before us: flows there are looked at, be they served any more or
+        not."""
+        for family, places in before.items():
+            self._done[family] = {**dict.fromkeys(places, frozenset()), **self._done[family]}
+
     def reconcile(self, answering: Mapping[int, Flows], local: frozenset[str]) -> int:
         """How many kinds of flows were ended, by family ``answering`` tells who may answer. ``local`` are
         this node's addresses. Raises CommandError."""

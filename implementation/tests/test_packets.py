@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from implementation.dataplane import Answering, Dataplane
+from implementation.dataplane import Answering, Closing, Dataplane, Inheriting
 from implementation.dataplane.iptables import Iptables
 from implementation.dataplane.iptables.names import Style
 from implementation.dataplane.nftables import Nftables
@@ -292,6 +292,39 @@ def test_udp_flows_follow_their_service_and_others_stay(mode: str, who: bool) ->
     # The sockets of mode userspace end sessions themselves; a flow is stale when its socket is gone.
     assert seen["ended"][2:] == ([0, 0, 2] if mode == "userspace" else [2, 0, 2])
     assert seen["other"] == 1
+
+
+def deleted_while_down(mode: str) -> Any:
+    first = prepared(mode)
+    gone, kept = (
+        service("gone", protocol="UDP", node_port=30053),
+        service("kept", "10.43.0.6", protocol="UDP"),
+    )
+    staying = (kept, [endpoints_of(kept, POD0)])
+    first.apply(wanted(mode, (gone, [endpoints_of(gone, POD0)]), staying))
+    with netns("outside"):
+        made = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(3)]
+    where = ((VIP, 80), (NODE_IP, 30053), ("10.43.0.6", 80))
+    before = [ask_udp("", *to, 1, one).split()[0] for one, to in zip(made, where, strict=True)]
+    if isinstance(first, Closing):
+        first.close()
+    second, reconciler = of_mode(mode), conntrack.Reconciler()
+    goal = wanted(mode, staying)
+    second.apply(goal)
+    assert isinstance(second, Inheriting)
+    reconciler.inherit(second.inherited())
+    answering = second.answering() if isinstance(second, Answering) else conntrack.served(goal)
+    ended = reconciler.reconcile(answering, frozenset(addresses.local()))
+    after = [ask_udp("", *to, 0.3, one).split()[0] for one, to in zip(made, where, strict=True)]
+    return {"before": before, "ended": ended, "after": after}
+
+
+def test_flows_of_services_deleted_while_no_proxy_ran_are_ended(mode: str) -> None:
+    seen = inside(deleted_while_down, mode)
+
+    assert seen["before"] == ["pod0", "pod0", "pod0"]
+    assert seen["ended"] == (3 if mode == "userspace" else 2)  # its sockets were the old process's
+    assert "pod0" not in seen["after"][:2] and seen["after"][2] == "pod0"
 
 
 def saved(style: str) -> Any:

@@ -278,3 +278,45 @@ def test_health_check_node_ports_open_answer_move_and_close() -> None:
         "localEndpoints": 1,
         "serviceProxyHealthy": True,
     }
+
+
+def left_by() -> dict[str, bool]:
+    """By mode, whether the kernel holds rules of it."""
+    tables = sh("nft list tables")
+    return {
+        "nftables": "table ip kp\n" in tables + "\n",
+        "userspace": "table ip kp-userspace" in tables,
+        "iptables": ":KUBE-SERVICES" in nat(),
+    }
+
+
+async def mode_change(before: str, after: str) -> Any:
+    rig = Rig(before)
+    await rig.start()
+    await rig.until(lambda: left_by()[before])
+    await rig.stop()
+    stopped, rig.mode = left_by(), after
+    await rig.spawn("implementation.cli")
+    await rig.until(lambda: left_by()[after] and not left_by()[before])
+    await rig.until(lambda: get("http://127.0.0.1:10256/healthz")[0] == 200)
+    changed = left_by()
+    await rig.stop()
+    for _ in range(2):  # what is not there is no error
+        await rig.spawn("implementation.cli", "--cleanup")
+        assert await rig.process.wait() == 0, log()
+    return {"stopped": stopped, "changed": changed, "cleaned": left_by()}
+
+
+def changing(before: str, after: str) -> Any:
+    return asyncio.run(mode_change(before, after))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("iptables", "nftables"), ("nftables", "userspace"), ("userspace", "iptables")]
+)
+def test_a_change_of_the_mode_leaves_no_rule_of_the_other(before: str, after: str) -> None:
+    seen = inside(changing, before, after)
+
+    assert seen["stopped"] == {mode: mode == before for mode in seen["stopped"]}
+    assert seen["changed"] == {mode: mode == after for mode in seen["changed"]}
+    assert not any(seen["cleaned"].values())

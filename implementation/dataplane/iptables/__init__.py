@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from implementation.dataplane import Applied, Part
+from implementation.dataplane import Applied, DataplaneError, Part, Where
 from implementation.dataplane.iptables import chains, layout, restore
 from implementation.dataplane.iptables.chains import Pieces
 from implementation.dataplane.iptables.layout import Ruleset
@@ -50,11 +50,22 @@ class Iptables:
         """True while the canaries and one chain behind each jump are as they were written."""
         return all(family.intact() for family in self._families.values())
 
+    def inherited(self) -> dict[int, frozenset[Where]]:
+        """See :class:`implementation.dataplane.Inheriting`."""
+        return {number: self._family(number).before() for number in (4, 6)}
+
+    def left(self) -> bool:
+        """See :class:`implementation.dataplane.Inheriting`."""
+        return any(":KUBE-SERVICES " in Tool(number, self._variant).save() for number in (4, 6))
+
+    def _family(self, number: int) -> _Family:
+        return self._families.get(number) or _Family(Tool(number, self._variant), self._options)
+
     def cleanup(self) -> None:
         """Remove jumps and chains of both families. KUBE-MARK-MASQ and KUBE-FIREWALL stay: kubelet uses
         them too."""
         for number in (4, 6):
-            (self._families.get(number) or _Family(Tool(number, self._variant), self._options)).cleanup()
+            self._family(number).cleanup()
 
     def _render(self, desired: Desired) -> tuple[ServiceKey, ...]:
         """Bring the cached rules of every Service up to date; gives the keys of those that changed."""
@@ -77,8 +88,16 @@ class Iptables:
     def _open_families(self, desired: Desired) -> None:
         if 6 in self._families:
             return
-        if any(port.family == 6 for service in desired.services.values() for port in service.ports):
+        needed = any(port.family == 6 for service in desired.services.values() for port in service.ports)
+        if needed or (self._families[4].inherited is None and self._left_behind()):
             self._families[6] = _Family(Tool(6, self._variant), self._options)
+
+    def _left_behind(self) -> bool:
+        """True when a predecessor left rules for IPv6; a host that cannot have any has none."""
+        try:
+            return ":KUBE-SERVICES " in Tool(6, self._variant).save()
+        except DataplaneError:
+            return False
 
 
 def _by_family(served: ServedService, options: Options, *, speaking: bool) -> dict[int, list[Pieces]]:
@@ -95,6 +114,7 @@ class _Family:
         self.tool = tool
         self.options = options
         self.written: Ruleset | None = None
+        self.inherited: frozenset[Where] | None = None
         self.most = 0  # rules a commit may hold; 0 while nobody said that one was too long
 
     def apply(self, pieces: list[Pieces], addresses: tuple[str, ...] | None) -> Part:
@@ -117,8 +137,15 @@ class _Family:
     def _left_over(self, wanted: Ruleset) -> tuple[list[str], list[layout.Jump]]:
         """What is to be removed and what is missing, by what the kernel holds now."""
         saved = restore.read(self.tool.save())
+        self.before(saved)
         jumps = layout.jumps(self.tool.family, self.options)
         return restore.stale_chains(saved, wanted["nat"]), restore.missing_jumps(saved, jumps)
+
+    def before(self, saved: dict[str, dict[str, list[str]]] | None = None) -> frozenset[Where]:
+        """Where UDP clients could send to before the first apply."""
+        if self.inherited is None:
+            self.inherited = restore.udp_frontends(saved or restore.read(self.tool.save()))
+        return self.inherited
 
     def intact(self) -> bool:
         if self.written is None:

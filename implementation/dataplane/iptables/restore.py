@@ -3,6 +3,7 @@ is there."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -170,3 +171,14 @@ def removal(saved: Saved, jumps: Sequence[Jump], chains: Mapping[str, Sequence[s
             ]
             lines += [*(f"-X {name}" for name in gone), "COMMIT"]
     return "".join(line + "\n" for line in lines)
+
+
+def udp_frontends(saved: Mapping[str, Mapping[str, Sequence[str]]]) -> frozenset[tuple[str, int]]:
+    """Where UDP clients can send to by these rules; an empty address is any of this node's."""
+    found = set()
+    for chain in ("KUBE-SERVICES", "KUBE-NODEPORTS"):
+        for rule in saved.get("nat", {}).get(chain, ()):
+            port, to = re.search(r"-p udp .*--dport (\d+)", rule), re.search(r"-d ([0-9a-f.:]+)/", rule)
+            if port and (to or chain == "KUBE-NODEPORTS"):
+                found.add((to[1] if to else "", int(port[1])))
+    return frozenset(found)

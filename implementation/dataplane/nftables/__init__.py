@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
-from implementation.dataplane import Applied, DataplaneError, Part
+from implementation.dataplane import Applied, DataplaneError, Part, Where
 from implementation.dataplane.nftables import readback
 from implementation.dataplane.nftables.family import TableOf
 from implementation.dataplane.nftables.kernel import Kernel, Notices
@@ -84,10 +84,21 @@ class Nftables:
         """Becomes readable when somebody changed some table: look then."""
         return self._notices.fileno()
 
+    def inherited(self) -> dict[int, frozenset[Where]]:
+        """See :class:`implementation.dataplane.Inheriting`."""
+        return {number: self._family(number).inherited() for number in (4, 6)}
+
+    def left(self) -> bool:
+        """See :class:`implementation.dataplane.Inheriting`."""
+        return any(readback.stamp(self._kernel, Family(number)) is not None for number in (4, 6))
+
+    def _family(self, number: int) -> TableOf:
+        return self._families.get(number) or TableOf(self._kernel, Family(number), self._options)
+
     def cleanup(self) -> None:
         """Delete our tables of both families."""
         for number in (4, 6):
-            (self._families.get(number) or TableOf(self._kernel, Family(number), self._options)).remove()
+            self._family(number).remove()
 
     def _open_families(self, new: Iterable[ServedService]) -> None:
         if 6 in self._families:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from implementation.dataplane import Part
+from implementation.dataplane import Part, Where
 from implementation.dataplane.nftables import difference, encode, layout, readback, tables
 from implementation.dataplane.nftables import netlink as nl
 from implementation.dataplane.nftables.claims import Claims
@@ -46,6 +46,7 @@ class TableOf:
         self.kernel, self.family, self.options = kernel, family, options
         self.known = False
         self.refused: dict[ServiceKey, str] = {}
+        self._inherited: frozenset[Where] | None = None
         self._packer, self._numbers, self._claims = Packer(family), Numbers(), Claims()
         self._of: dict[ServiceKey, Rows] = {}
         self._shared: Counter[tables.Row] = Counter()
@@ -70,6 +71,15 @@ class TableOf:
                 written = self._apart(services, addresses)
             full = True
         return Part(self.family.number, full, time.monotonic() - start, {TABLE: (self._total, written)})
+
+    def inherited(self) -> frozenset[Where]:
+        """Where UDP clients could send to before the first apply. Raises DataplaneError."""
+        return self._note(readback.read(self.kernel, self.family) if self._inherited is None else None)
+
+    def _note(self, found: Found | None) -> frozenset[Where]:
+        if self._inherited is None:
+            self._inherited = readback.udp_frontends(self.family, found.rows if found else {})
+        return self._inherited
 
     def remove(self) -> None:
         """Delete the table; one that is not there is no error. Raises DataplaneError."""
@@ -205,6 +215,7 @@ class TableOf:
     def _plan(self, services: Services, addresses: Sequence[str] | None) -> Plan:
         """Read the table back and decide everything anew."""
         found = readback.read(self.kernel, self.family)
+        self._note(found)
         usable = found is not None and found.stamp == layout.stamp(self.family, self.options)
         state = found if found is not None and usable else Found("", {}, {}, {})
         self._numbers.learn(state.variants, readback.affinity_numbers(state.rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Mapping
 
 import msgspec
@@ -84,6 +85,17 @@ def affinity_numbers(rows: Mapping[tuple[str, bytes], bytes]) -> list[int]:
     """The numbers of Service ports with affinity that these rows speak of."""
     ids = ("aff_ids", "aff_local_ids")
     return [nl.unword(value[4:]) for (name, _), value in rows.items() if name in ids]
+
+
+def udp_frontends(family: Family, rows: Rows) -> frozenset[tuple[str, int]]:
+    """Where UDP clients can send to by these rows; an empty address is any of this node's."""
+    found = set()
+    for name, key in rows:
+        size = {"svc": family.size, "nodeports": 0}.get(name, -1)
+        if size >= 0 and key[size] == socket.IPPROTO_UDP:
+            address = socket.inet_ntop(family.af, key[:size]) if size else ""
+            found.add((address, int.from_bytes(key[size + 4 : size + 6], "big")))
+    return frozenset(found)
 
 
 def differing(found: Mapping[str, list[str]], wanted: Mapping[str, Chain]) -> list[Chain]:

@@ -14,7 +14,7 @@ import resource
 import time
 from collections.abc import Mapping
 
-from implementation.dataplane import Applied, DataplaneError, Part
+from implementation.dataplane import Applied, DataplaneError, Part, Where
 from implementation.dataplane.nftables.kernel import Kernel, Notices
 from implementation.dataplane.nftables.options import Options
 from implementation.dataplane.nftables.shapes import Family
@@ -38,6 +38,7 @@ class Userspace:
         self._notices = Notices(self._kernel.port)
         self._options = options
         self._tables = {4: Table(self._kernel, Family(4), options)}
+        self._inherited: dict[int, frozenset[Where]] | None = None
         self._pump: Pump | None = None
         self._sockets: dict[Door, Listener | Datagrams] = {}
         self._clients: dict[tuple[str, ...], Clients] = {}
@@ -47,6 +48,7 @@ class Userspace:
         """See :meth:`implementation.dataplane.Dataplane.apply`. Sockets are opened before a rule leads to
         them, and closed when none does any more."""
         plan = doors.plan(desired)
+        self.inherited()
         if self._pump is None:
             _raise_limit()
             self._pump = Pump()
@@ -64,7 +66,6 @@ class Userspace:
 
     def forget(self) -> None:
         """See :meth:`implementation.dataplane.Dataplane.forget`. Sockets and connections stay."""
-        self._seen = {}
         for table in self._tables.values():
             table.known = False
 
@@ -82,15 +83,25 @@ class Userspace:
             (self._tables.get(number) or Table(self._kernel, Family(number), self._options)).remove()
         self.close()
 
-    def answering(self) -> dict[int, dict[tuple[str, int], frozenset[str]]]:
+    def answering(self) -> dict[int, dict[Where, frozenset[str]]]:
         """By family, where UDP clients may send to ("" for any address of this node), and which port of ours
         (":port") must answer there: a tracked flow that leads elsewhere is stale."""
-        found: dict[int, dict[tuple[str, int], frozenset[str]]] = {4: {}, 6: {}}
+        found: dict[int, dict[Where, frozenset[str]]] = {4: {}, 6: {}}
         for where, fate in doors.plan(Desired(self._seen)).fates.items():
             if where.protocol == "udp":
                 kept = frozenset((f":{self._sockets[fate].port}",)) if isinstance(fate, Door) else frozenset()
                 found[where.family][where.address, where.port] = kept
         return found
+
+    def inherited(self) -> dict[int, frozenset[Where]]:
+        """See :class:`implementation.dataplane.Inheriting`."""
+        if self._inherited is None:
+            self._inherited = {n: redirect.udp_frontends(self._kernel, Family(n)) for n in (4, 6)}
+        return self._inherited
+
+    def left(self) -> bool:
+        """See :class:`implementation.dataplane.Inheriting`."""
+        return any(redirect.there(self._kernel, Family(number)) for number in (4, 6))
 
     def close(self) -> None:
         """Stop serving: rules stay, clients are refused until a successor leads them to its own sockets."""

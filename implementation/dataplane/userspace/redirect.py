@@ -197,6 +197,19 @@ def there(kernel: Kernel, family: Family) -> bool:
     return TABLE in map(nl.string, names)
 
 
+def udp_frontends(kernel: Kernel, family: Family) -> frozenset[tuple[str, int]]:
+    """Where UDP clients can send to by the table in the kernel; an empty address is any of this node's.
+    Raises DataplaneError."""
+    found = set()
+    for name, size in (("doors", family.size), ("ports", 0)) if there(kernel, family) else ():
+        for body in kernel.dump(Message.GETSETELEM, family.af, nl.text(2, name), table=TABLE):
+            for one in nl.elements(body):
+                if one.key[size] == socket.IPPROTO_UDP:
+                    address = socket.inet_ntop(family.af, one.key[:size]) if size else ""
+                    found.add((address, int.from_bytes(one.key[size + 4 : size + 6], "big")))
+    return frozenset(found)
+
+
 class Table:
     """The table of one family: what was written, and the transactions."""
 
