@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 
-from implementation import configfile, flags, modes, proxy
+from implementation import configfile, flags, modes, running
 from implementation.dataplane import DataplaneError
 from implementation.dataplane.nftables import show
 from implementation.kubeconfig import KubeconfigError
@@ -56,7 +56,10 @@ def run(settings: Settings) -> int:
     if settings.cleanup:
         modes.cleanup(settings)
         return 0
-    proxy.serve(settings)
+    if settings.init_only:
+        running.prepare_kernel(settings)
+        return 0
+    running.serve(settings)
     return 0
 
 

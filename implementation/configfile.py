@@ -43,12 +43,12 @@ class _Client(_Strict):
 
 class _Conntrack(_Strict):
     tcp_be_liberal: bool | None = None
-    max_per_core: Ignored = None
-    min: Ignored = None
-    tcp_established_timeout: Ignored = None
-    tcp_close_wait_timeout: Ignored = None
-    udp_timeout: Ignored = None
-    udp_stream_timeout: Ignored = None
+    max_per_core: int | None = None
+    min: int | None = None
+    tcp_established_timeout: str | None = None
+    tcp_close_wait_timeout: str | None = None
+    udp_timeout: str | None = None
+    udp_stream_timeout: str | None = None
 
 
 class _File(_Strict):
@@ -138,11 +138,55 @@ def _texts(found: _File, *, named: bool) -> dict[str, str]:
         "sync_period": _duration(iptables.sync_period),
         "min_sync_period": _duration(iptables.min_sync_period),
         "tcp_be_liberal": conntrack.tcp_be_liberal,
+        "conntrack_max_per_core": conntrack.max_per_core,
+        "conntrack_min": conntrack.min,
+        "tcp_established_timeout": conntrack.tcp_established_timeout,
+        "tcp_close_wait_timeout": conntrack.tcp_close_wait_timeout,
+        "udp_timeout": conntrack.udp_timeout,
+        "udp_stream_timeout": conntrack.udp_stream_timeout,
     }
     return {
         name: str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in given.items()
         if value is not None
+    }
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """The settings in force, as /configz gives them: by upstream's key, in the form of the file."""
+    addresses = list(settings.node_port_networks)
+    return {
+        API_VERSION.partition("/")[0]: {
+            "mode": settings.mode,
+            "hostnameOverride": settings.node_name,
+            "bindAddress": settings.bind_address,
+            "healthzBindAddress": settings.healthz,
+            "metricsBindAddress": settings.metrics,
+            "clusterCIDR": ",".join(settings.cluster_cidrs),
+            "detectLocalMode": settings.detect_local,
+            "detectLocal": {
+                "bridgeInterface": settings.bridge,
+                "interfaceNamePrefix": settings.interface_prefix,
+            },
+            "nodePortAddresses": addresses or None,
+            "clientConnection": {"kubeconfig": settings.kubeconfig},
+            "iptables": {
+                "masqueradeBit": settings.masquerade_bit,
+                "masqueradeAll": settings.masquerade_all,
+                "localhostNodePorts": settings.localhost_node_ports,
+                "syncPeriod": f"{settings.sync_period:g}s",
+                "minSyncPeriod": f"{settings.min_sync_period:g}s",
+            },
+            "conntrack": {
+                "maxPerCore": settings.conntrack_max_per_core,
+                "min": settings.conntrack_min,
+                "tcpEstablishedTimeout": f"{settings.tcp_established_timeout:g}s",
+                "tcpCloseWaitTimeout": f"{settings.tcp_close_wait_timeout:g}s",
+                "tcpBeLiberal": settings.tcp_be_liberal,
+                "udpTimeout": f"{settings.udp_timeout:g}s",
+                "udpStreamTimeout": f"{settings.udp_stream_timeout:g}s",
+            },
+        }
     }
 
 

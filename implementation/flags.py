@@ -24,12 +24,6 @@ _INTERFACE = re.compile(r"[A-Za-z0-9_.:-]{1,15}", re.ASCII)
 
 # Flags of kube-proxy that a command line may carry and that change nothing here (README, "Limits").
 ACCEPTED = (
-    "--conntrack-max-per-core",
-    "--conntrack-min",
-    "--conntrack-tcp-timeout-established",
-    "--conntrack-tcp-timeout-close-wait",
-    "--conntrack-udp-timeout",
-    "--conntrack-udp-timeout-stream",
     "--config-sync-period",
     "--kube-api-qps",
     "--kube-api-burst",
@@ -122,6 +116,13 @@ def bit(text: str) -> int:
     raise SettingsError(f"{text!r} is not a bit from 0 to 31")
 
 
+def number(text: str) -> int:
+    """A number of connections, 0 or more. Raises SettingsError."""
+    if text.isdecimal():
+        return int(text)
+    raise SettingsError(f"{text!r} is not a number from 0 on")
+
+
 def node_name(text: str) -> str:
     """The name of this Node: given, or the host's; lower case as Kubernetes has it. Raises SettingsError."""
     try:
@@ -148,6 +149,12 @@ FLAGS: tuple[tuple[str, str, Any], ...] = (
     ("--metrics-bind-address", "metrics", bind),
     ("--chain-style", "style", lambda text: Style(one_of(*Style)(text))),
     ("--iptables-variant", "variant", lambda text: Variant(one_of(*Variant)(text))),
+    ("--conntrack-max-per-core", "conntrack_max_per_core", number),
+    ("--conntrack-min", "conntrack_min", number),
+    ("--conntrack-tcp-timeout-established", "tcp_established_timeout", duration),
+    ("--conntrack-tcp-timeout-close-wait", "tcp_close_wait_timeout", duration),
+    ("--conntrack-udp-timeout", "udp_timeout", duration),
+    ("--conntrack-udp-timeout-stream", "udp_stream_timeout", duration),
     ("--tcp-reject", "tcp_reject", one_of("reset", "icmp")),
 )
 SWITCHES: tuple[tuple[str, str], ...] = (
@@ -155,6 +162,7 @@ SWITCHES: tuple[tuple[str, str], ...] = (
     ("--iptables-localhost-nodeports", "localhost_node_ports"),
     ("--conntrack-tcp-be-liberal", "tcp_be_liberal"),
     ("--cleanup", "cleanup"),
+    ("--init-only", "init_only"),
 )
 
 

@@ -1,11 +1,10 @@
-"""The proxy as a whole: joins the watches, what is known, the loop, the data plane and the ports."""
+"""One proxy at work: joins the watches, what is known, the loop, the data plane and the ports."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import logging
-import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
-from implementation import kubeconfig, modes, watch
+from implementation import configfile, modes, watch
 from implementation.dataplane import (
     Answering,
     Closing,
@@ -23,14 +22,14 @@ from implementation.dataplane import (
     Noticing,
 )
 from implementation.loop import Loop, Pace, Synced
-from implementation.node import addresses, conntrack, sysctls
+from implementation.node import addresses, conntrack
 from implementation.node.command import CommandError
 from implementation.node.health import Health
 from implementation.node.server import Ports, split_address
-from implementation.objects import Node, ObjectError, parse_node
 from implementation.settings import Settings
 from implementation.state.desired import Desired, HealthCheck, ServiceKey
 from implementation.state.known import Known
+from implementation.status import Subject, Writer
 
 if TYPE_CHECKING:
     from implementation.node.metrics import Metrics
@@ -42,7 +41,9 @@ ORDINARY = gc.get_threshold()
 class Proxy:
     """One running proxy."""
 
-    def __init__(self, settings: Settings, server: watch.Server, dataplane: Dataplane) -> None:
+    def __init__(
+        self, settings: Settings, server: watch.Server, dataplane: Dataplane, writer: Writer
+    ) -> None:
         self.settings, self.server, self.dataplane = settings, server, dataplane
         fixed = () if settings.bind_address in ("", "0.0.0.0", "::") else (settings.bind_address,)
         self.known = Known(settings.node_name, fixed)
@@ -70,6 +71,8 @@ class Proxy:
         self._udp: set[ServiceKey] = set()  # Services with a UDP port
         self._flows_due = False  # something changed for UDP clients that is not seen to yet
         self._took_over = False
+        self.writer = writer  # of Events; whoever made it closes it
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until cancelled. Rules stay when it ends. Raises OSError where a port cannot be had."""
@@ -96,6 +99,8 @@ class Proxy:
             )
         finally:
             await self.ports.close()
+            for told in self._telling:
+                told.cancel()
             if isinstance(self.dataplane, Closing):
                 await asyncio.to_thread(self.dataplane.close)
 
@@ -119,6 +124,7 @@ class Proxy:
         """Health and metrics. A port in use ends the start: two proxies on one node would fight."""
         health = {"/healthz": self.ports.healthz, "/livez": self.ports.livez}
         numbers = {"/metrics": self._metrics, "/proxyMode": self._mode, "/healthz": self.ports.healthz}
+        numbers["/configz"] = self._configz
         for where, handlers in ((self.settings.healthz, health), (self.settings.metrics, numbers)):
             if where and split_address(where)[1]:
                 try:
@@ -138,16 +144,20 @@ class Proxy:
             )
             settle_memory()
         self._note(synced)
-        for problem in await self.ports.serve_checks(list(self._checks.values())):
-            self._say_once(problem)
+        for check, problem in await self.ports.serve_checks(list(self._checks.values())):
+            self._no_health_check(check, problem)
         if not self._took_over:
+            node = self.settings.node_name
+            self._tell(Subject("Node", "default", node, node), "Normal", "Starting", "")
             await asyncio.to_thread(self._take_over)
             self._took_over = True
+        began = time.monotonic()
         ended = await self._end_flows(synced.desired)
+        took = time.monotonic() - began
         metrics = await self._numbers()
         metrics.synced(synced.desired, synced.applied, time.time() - synced.seconds)
         metrics.programmed(synced.triggers)
-        metrics.ended(ended)
+        metrics.ended(ended, took)
 
     def _note(self, synced: Synced) -> None:
         """Keep what follows from the Services that changed; the others, very many, are not looked at."""
@@ -214,20 +224,44 @@ class Proxy:
             )
             return addresses.matching(self.known.node.addresses, networks)
 
-    def _say_once(self, sentence: str) -> None:
-        if sentence not in self._said:
-            self._said.add(sentence)
-            log.warning("%s", sentence)
+    def _no_health_check(self, check: HealthCheck, problem: str) -> None:
+        """Tell of a healthCheckNodePort that cannot be had: in the log, and where users look."""
+        name = f"{check.namespace}/{check.name}"
+        where = f'node {self.settings.node_name} failed to start healthcheck "{name}"'
+        message = f"{where} on port {check.port}: {problem}"
+        if self._say_once(message):
+            subject = Subject("Service", check.namespace, check.name)
+            self._tell(subject, "Warning", "FailedToStartServiceHealthcheck", message)
+
+    def _tell(self, subject: Subject, kind: str, reason: str, message: str) -> None:
+        """Write an Event beside everything else: nothing waits for it, and it never fails."""
+        told = asyncio.get_running_loop().create_task(self.writer.event(subject, kind, reason, message))
+        self._telling.add(told)
+        told.add_done_callback(self._telling.discard)
+
+    def _say_once(self, sentence: str) -> bool:
+        """Log a warning; False where it was said before."""
+        if sentence in self._said:
+            return False
+        self._said.add(sentence)
+        log.warning("%s", sentence)
+        return True
 
     async def _numbers(self) -> Metrics:
         """The metrics, whose library is loaded at their first use."""
         if self.metrics is None:
-            self.metrics = await asyncio.to_thread(_load_metrics)
+            self.metrics = await asyncio.to_thread(_load_metrics, self.settings.mode)
         return self.metrics
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        text = (await self._numbers()).text()
+        metrics = await self._numbers()
+        for kind, seen in self.known.seen.items():
+            metrics.changed(kind, seen, seen - self.known.decided[kind])
+        text = metrics.text()
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def _configz(self, _request: web.Request) -> web.Response:
+        return web.json_response(configfile.shown(self.settings))
 
     async def _mode(self, _request: web.Request) -> web.Response:
         return web.Response(text=self.settings.mode)
@@ -252,10 +286,10 @@ def settle_memory() -> None:
     gc.set_threshold(*ORDINARY)
 
 
-def _load_metrics() -> Metrics:
+def _load_metrics(mode: str) -> Metrics:
     from implementation.node.metrics import Metrics
 
-    return Metrics()
+    return Metrics(mode)
 
 
 async def _together(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
@@ -263,68 +297,3 @@ async def _together(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
     async with asyncio.TaskGroup() as group:
         for job in jobs:
             group.create_task(job)
-
-
-def serve(settings: Settings) -> None:
-    """Run the proxy until SIGTERM or SIGINT. Raises what keeps it from starting."""
-    asyncio.run(_until_told(settings))
-
-
-async def _until_told(settings: Settings) -> None:
-    access = kubeconfig.load(settings.kubeconfig)
-    running = asyncio.create_task(_run(settings, access))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, running.cancel)
-    try:
-        await running
-    except asyncio.CancelledError:
-        log.info("told to stop; the rules stay as they are")
-
-
-async def _run(settings: Settings, access: kubeconfig.Access) -> None:
-    expect_many_objects()
-    server = watch.Server(access)
-    try:
-        pod_cidrs = await _own_networks(server, settings) if settings.detect_local == "NodeCIDR" else ()
-        _prepare_kernel(settings)
-        await Proxy(settings, server, modes.dataplane(settings, pod_cidrs)).run()
-    finally:
-        await server.close()
-
-
-def _prepare_kernel(settings: Settings) -> None:
-    """Kernel settings the rules rely on; node ports on 127.0.0.1 need loopback addresses to be routed."""
-    if (
-        settings.mode == "iptables"
-        and settings.localhost_node_ports
-        and addresses.hold_loopback(settings.node_port_addresses)
-    ):
-        problem = sysctls.ensure(sysctls.ROUTE_LOCALNET, "1", "node ports are not served on 127.0.0.1")
-        if problem:
-            log.warning("%s", problem)
-
-
-async def _own_networks(server: watch.Server, settings: Settings) -> tuple[str, ...]:
-    """The pod networks of this Node, for --detect-local-mode=NodeCIDR; waits until it has some."""
-    found: asyncio.Future[Node] = asyncio.get_running_loop().create_future()
-
-    def see(raw: msgspec.Raw) -> None:
-        try:
-            node = parse_node(raw)
-        except ObjectError as error:
-            log.warning("Node %s: %s", settings.node_name, error)
-            return
-        if node.pod_cidrs and not found.done():
-            found.set_result(node)
-
-    def see_all(part: watch.Part) -> None:
-        for raw in part.items:
-            see(raw)
-
-    kind = watch.node_kind(settings.node_name)
-    following = asyncio.create_task(watch.Watch(server, kind, see_all, lambda _event, raw: see(raw)).run())
-    try:
-        return (await found).pod_cidrs
-    finally:
-        following.cancel()

@@ -12,6 +12,7 @@ from implementation.dataplane.iptables.names import Style
 from implementation.dataplane.iptables.options import Detect, LocalTraffic, Options
 from implementation.dataplane.iptables.tool import Variant
 from implementation.dataplane.nftables.options import Options as RowOptions
+from implementation.node.sysctls import Tracking
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 
@@ -40,10 +41,17 @@ class Settings(msgspec.Struct, frozen=True):
     healthz: str = "0.0.0.0:10256"
     metrics: str = "127.0.0.1:10249"
     tcp_be_liberal: bool = False
+    conntrack_max_per_core: int = 32_768
+    conntrack_min: int = 131_072
+    tcp_established_timeout: float = 86_400.0
+    tcp_close_wait_timeout: float = 3_600.0
+    udp_timeout: float = 0.0
+    udp_stream_timeout: float = 0.0
     style: Style = Style.CURRENT
     variant: Variant = Variant.NFT
     tcp_reject: str = "reset"
     cleanup: bool = False
+    init_only: bool = False
 
     def options(self, pod_cidrs: tuple[str, ...] = ()) -> Options:
         """What the rules of mode iptables depend on; ``pod_cidrs`` are this node's, for mode NodeCIDR."""
@@ -65,6 +73,19 @@ class Settings(msgspec.Struct, frozen=True):
             reset_tcp=self.tcp_reject == "reset",
             pods=tuple((family, match.value) for family, match in self._local_traffic(pod_cidrs)),
             every_address=any(network in EVERYWHERE for network in self.node_port_addresses),
+        )
+
+    @property
+    def tracking(self) -> Tracking:
+        """The limits of connection tracking."""
+        return Tracking(
+            self.conntrack_max_per_core,
+            self.conntrack_min,
+            self.tcp_established_timeout,
+            self.tcp_close_wait_timeout,
+            self.udp_timeout,
+            self.udp_stream_timeout,
+            self.tcp_be_liberal,
         )
 
     @property

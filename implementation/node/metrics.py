@@ -30,7 +30,8 @@ FAMILY = {4: "IPv4", 6: "IPv6"}
 class Metrics:
     """The proxy's numbers. Those of other modes are absent, as upstream's are."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
         disable_created_metrics()  # type: ignore[no-untyped-call]  # upstream has none of those series
         self.registry = CollectorRegistry()
         self._desired, self._families = Desired({}), list[int]()
@@ -46,24 +47,44 @@ class Metrics:
         )
         self._last = self._gauge("sync_proxy_rules_last_timestamp_seconds", "Last successful sync")
         self._queued = self._gauge("sync_proxy_rules_last_queued_timestamp_seconds", "Last sync asked for")
-        self._service_changes = self._counter("sync_proxy_rules_service_changes", "Services that changed")
-        self._total = self._gauge("sync_proxy_rules_iptables_total", "Rules owned", "table")
-        self._written = self._gauge(
-            "sync_proxy_rules_iptables_last", "Rules written in the last sync", "table"
-        )
-        self._failures = self._counter("sync_proxy_rules_iptables_restore_failures", "Failed writes")
-        self._partial_failures = self._counter(
-            "sync_proxy_rules_iptables_partial_restore_failures",
-            "Failed partial writes",
-        )
+        self._changes = {
+            kind: (
+                self._counter(f"sync_proxy_rules_{kind}_changes", f"Changes of {kind}s"),
+                self._gauge(f"sync_proxy_rules_{kind}_changes_pending", f"Those of {kind}s not yet in force"),
+            )
+            for kind in ("service", "endpoint")
+        }
+        self._of_mode(mode)
         self._no_local = self._gauge(
             "sync_proxy_rules_no_local_endpoints",
             "Services without endpoints here",
             "traffic_policy",
         )
+        self._counted: dict[str, int] = {}
+        self._looking = self._histogram(
+            "conntrack_reconciler_sync_duration_seconds", "Looking for stale UDP flows", SYNC_BUCKETS
+        )
         self._ended = self._counter("conntrack_reconciler_deleted_entries", "Kinds of UDP flows ended")
         self.healthz = Counter("kubeproxy_proxy_healthz", "Answers", ["code"], registry=self.registry)
         self.livez = Counter("kubeproxy_proxy_livez", "Answers", ["code"], registry=self.registry)
+
+    def _of_mode(self, mode: str) -> None:
+        """What only one mode counts."""
+        self._tables: tuple[Gauge, ...] = ()
+        self._partial_failures: Counter | None = None
+        if mode == "iptables":
+            rules = "sync_proxy_rules_iptables"
+            self._tables = (
+                self._gauge(f"{rules}_total", "Rules owned", "table"),
+                self._gauge(f"{rules}_last", "Rules written in the last sync", "table"),
+            )
+            self._failures = self._counter(f"{rules}_restore_failures", "Failed writes")
+            self._partial_failures = self._counter(
+                f"{rules}_partial_restore_failures", "Failed partial writes"
+            )
+        else:
+            self._failures = self._counter(f"sync_proxy_rules_{mode}_sync_failures", "Failed writes")
+            self._failures.labels("IPv4")  # zero is told from the start
 
     def _histogram(self, name: str, about: str, buckets: list[float]) -> Histogram:
         return Histogram(f"kubeproxy_{name}", about, ["ip_family"], buckets=buckets, registry=self.registry)
@@ -84,10 +105,9 @@ class Metrics:
                 histogram.labels(family).observe(part.seconds)
             self._last.labels(family).set(now)
             self._queued.labels(family).set(queued)
-            self._service_changes.labels(family).inc(len(applied.services))
-            for table, (total, written) in part.tables.items():
-                self._total.labels(family, table).set(total)
-                self._written.labels(family, table).set(written)
+            for table, numbers in part.tables.items():
+                for gauge, number in zip(self._tables, numbers, strict=False):
+                    gauge.labels(family, table).set(number)
 
     def programmed(self, triggers: Iterable[str]) -> None:
         """Changes that began at these times (RFC 3339) are in force now; unreadable ones do not count."""
@@ -101,12 +121,21 @@ class Metrics:
     def failed(self, *, partial: bool) -> None:
         """Writing rules failed."""
         self._failures.labels("IPv4").inc()
-        if partial:
+        if partial and self._partial_failures is not None:
             self._partial_failures.labels("IPv4").inc()
 
-    def ended(self, flows: int) -> None:
-        """So many kinds of stale UDP flows were ended."""
+    def changed(self, kind: str, seen: int, pending: int) -> None:
+        """So many changes of a kind (service, endpoint) were seen since the start, of which some still
+        wait."""
+        counter, gauge = self._changes[kind]
+        counter.labels("IPv4").inc(seen - self._counted.get(kind, 0))
+        self._counted[kind] = seen
+        gauge.labels("IPv4").set(pending)
+
+    def ended(self, flows: int, seconds: float) -> None:
+        """So many kinds of stale UDP flows were ended, and so long it took to look."""
         self._ended.labels("IPv4").inc(flows)
+        self._looking.labels("IPv4").observe(seconds)
 
     def text(self) -> bytes:
         """All numbers in Prometheus' text form. Those for which every Service must be looked at are counted

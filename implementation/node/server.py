@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
+from pathlib import Path
 
 from aiohttp import web
 
@@ -36,6 +38,11 @@ def split_address(text: str) -> tuple[str, int]:
         ) from None
 
 
+def _every() -> tuple[str, ...]:
+    """The addresses that stand for all, of each family this host has."""
+    return ("0.0.0.0", "::") if Path("/proc/net/if_inet6").exists() else ("0.0.0.0",)
+
+
 def answer_json(answer: Answer) -> web.Response:
     """The answer with upstream's headers."""
     return web.Response(
@@ -54,15 +61,19 @@ class Ports:
         self._runners: list[web.AppRunner] = []
         self._checks: dict[tuple[str, str], tuple[HealthCheck, web.AppRunner | None]] = {}
 
-    async def listen(self, host: str, port: int, handlers: Mapping[str, Handler]) -> web.AppRunner:
-        """Serve ``handlers`` by path. Raises OSError where the port cannot be had."""
+    async def listen(
+        self, host: str | Sequence[str], port: int, handlers: Mapping[str, Handler]
+    ) -> web.AppRunner:
+        """Serve ``handlers`` by path, on one address or several. Raises OSError where the port cannot be
+        had."""
         app = web.Application()
         for path, handler in handlers.items():
             app.router.add_get(path, handler)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port, reuse_address=True).start()
+            for one in (host,) if isinstance(host, str) else host:
+                await web.TCPSite(runner, one, port, reuse_address=True).start()
         except OSError:
             await runner.cleanup()
             raise
@@ -81,10 +92,10 @@ class Ports:
         self._counted("livez", answer.status)
         return answer_json(answer)
 
-    async def serve_checks(self, wanted: Iterable[HealthCheck]) -> list[str]:
-        """Open, change and close healthCheckNodePorts; gives a sentence for each port that cannot be had."""
+    async def serve_checks(self, wanted: Iterable[HealthCheck]) -> list[tuple[HealthCheck, str]]:
+        """Open, change and close healthCheckNodePorts; gives those that cannot be had, and why."""
         checks = {(check.namespace, check.name): check for check in wanted}
-        problems: list[str] = []
+        problems: list[tuple[HealthCheck, str]] = []
         for key, (old, runner) in list(self._checks.items()):
             if key not in checks or checks[key].port != old.port:
                 del self._checks[key]
@@ -95,11 +106,9 @@ class Ports:
             runner = self._checks[key][1] if key in self._checks else None
             if runner is None:
                 try:
-                    runner = await self.listen("0.0.0.0", check.port, {"/{any:.*}": self._check_handler(key)})
+                    runner = await self.listen(_every(), check.port, {"/{any:.*}": self._check_handler(key)})
                 except OSError as error:
-                    problems.append(
-                        f"health check of Service {'/'.join(key)}: port {check.port}: {error.strerror}"
-                    )
+                    problems.append((check, os.strerror(error.errno) if error.errno else str(error)))
             self._checks[key] = (check, runner)
         return problems
 

@@ -38,6 +38,8 @@ class Known:
         self.eligible = True
         self.complaints: list[str] = []
         self.changed: set[ServiceKey] = set()
+        self.seen = {"service": 0, "endpoint": 0}  # changes since the start, by kind
+        self.decided = dict(self.seen)  # of those, the ones in what was last desired
         self.triggers: list[str] = []  # times at which changes of endpoints began, RFC 3339
         self._fixed_addresses = addresses
         self._services: dict[ServiceKey, Service] = {}
@@ -103,6 +105,7 @@ class Known:
     def desired(self, node_port_addresses: tuple[str, ...] | None = None) -> Desired:
         """What must be served now; decides every Service that changed since the last call."""
         self.decide()
+        self.decided = dict(self.seen)
         decided, self._decided = frozenset(self._decided), set()
         return Desired(dict(self._served), node_port_addresses, decided)
 
@@ -134,6 +137,7 @@ class Known:
         else:
             self._complain("Service", key, service.doubts)
             self._services[key] = service
+        self.seen["service"] += 1
         self.changed.add(key)
 
     def _put_slice(self, key: ServiceKey, part: EndpointSlice | None) -> None:
@@ -142,6 +146,7 @@ class Known:
         old = self._slices[owner].get(key[1]) if owner else None
         if part == old:
             return
+        self.seen["endpoint"] += 1
         if owner:
             del self._slices[owner][key[1]], self._owner[key]
             if not self._slices[owner]:

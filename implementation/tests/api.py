@@ -18,6 +18,7 @@ class Api:
         self.objects: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
         self.version = 10
         self.requests: list[tuple[str, dict[str, str], str]] = []
+        self.events: list[dict[str, Any]] = []  # Events that were written
         self.status = 200  # answer of every request when not 200
         self.oldest = 0  # a watch from before this version is told 410
         self._past: list[tuple[str, int, bytes]] = []  # kind, version and line of every event
@@ -64,6 +65,10 @@ class Api:
             return web.json_response({"kind": "Status", "code": 410, "message": "too old"}, status=410)
         return await self._stream(request, kind)
 
+    async def _event(self, request: web.Request) -> web.Response:
+        self.events.append(await request.json())
+        return web.json_response(self.events[-1], status=201)
+
     async def _stream(self, request: web.Request, kind: str) -> web.StreamResponse:
         answer = web.StreamResponse()
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -86,6 +91,7 @@ class Api:
         """Listen on loopback; gives the URL."""
         app = web.Application()
         app.router.add_get("/{path:.*}", self._answer)
+        app.router.add_post("/api/v1/namespaces/{namespace}/events", self._event)
         self.runner = web.AppRunner(app, shutdown_timeout=0)
         await self.runner.setup()
         site = web.TCPSite(self.runner, "127.0.0.1", port, reuse_address=True)

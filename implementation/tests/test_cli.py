@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from implementation import cli, configfile, flags, kubeconfig
 from implementation.dataplane.iptables.names import Style
 from implementation.dataplane.iptables.options import Detect, LocalTraffic
 from implementation.dataplane.iptables.tool import Variant
+from implementation.node.sysctls import Tracking
 from implementation.settings import Settings, SettingsError
 from implementation.tests.api import KUBECONFIG
 
@@ -166,7 +169,7 @@ class TestConfigFile:
             "healthzBindAddress: 127.0.0.1:1\n"
             "iptables: {masqueradeBit: 13, masqueradeAll: true, syncPeriod: 10s, minSyncPeriod: 0s}\n"
             "nodePortAddresses: [192.168.0.0/16, 'fd00::/64']\n"
-            "conntrack: {tcpBeLiberal: true, maxPerCore: 0}\n"
+            "conntrack: {tcpBeLiberal: true, maxPerCore: 0, min: 7, udpTimeout: 1m30s}\n"
             "clientConnection: {kubeconfig: /k}\nipvs: {scheduler: rr}\n",
         )
 
@@ -179,6 +182,7 @@ class TestConfigFile:
             found.min_sync_period,
             found.node_port_addresses,
             found.tcp_be_liberal,
+            found.tracking,
             found.kubeconfig,
         ) == (
             ("10.42.0.0/16",),
@@ -189,11 +193,20 @@ class TestConfigFile:
             0.0,
             ("192.168.0.0/16", "fd00::/64"),
             True,
+            Tracking(max_per_core=0, minimum=7, udp=90.0, be_liberal=True),
             "/k",
         )
 
     def test_the_nodes_name_given_as_a_flag_stays(self) -> None:
         assert self.apply("hostnameOverride: other\n", named=True).node_name == "me"
+
+    def test_what_is_shown_can_be_read_again(self) -> None:
+        chosen = self.apply("conntrack: {udpTimeout: 5s}\niptables: {syncPeriod: 7s}\nmode: userspace\n")
+        shown = json.dumps(configfile.shown(chosen)["kubeproxy.config.k8s.io"])
+
+        again = configfile.apply(HEAD + yaml.safe_dump(json.loads(shown)), settings(), named=False)
+
+        assert again == chosen
 
     @pytest.mark.parametrize(
         ("text", "sentence"),
@@ -202,6 +215,12 @@ class TestConfigFile:
             ("mode: 7\n", "Expected `str | null`, got `int` - at `$.mode`"),
             ("mode: ipvs\n", "the field of --proxy-mode: 'ipvs' is not a mode"),
             ("iptables: {syncPeriod: 5}\n", "at `$.iptables.syncPeriod`"),
+            (
+                "conntrack: {udpTimeout: soon}\n",
+                "the field of --conntrack-udp-timeout: 'soon' is not a duration",
+            ),
+            ("conntrack: {min: -1}\n", "the field of --conntrack-min: '-1' is not a number from 0 on"),
+            ("conntrack: {most: 1}\n", "unknown field `most` - at `$.conntrack`"),
             ("kind: Other\n", "is kubeproxy"),
             ("{", "is not YAML"),
         ],

@@ -170,6 +170,37 @@ class TestSysctls:
             == "sysctl net.x=1 cannot be set (No such file or directory): node ports are not served"
         )
 
+    def test_limits_of_tracking_follow_from_what_was_chosen(self) -> None:
+        few = sysctls.Tracking(max_per_core=10, minimum=15, established=0, close_wait=60, udp_stream=90.4)
+
+        assert dict(sysctls.tracking(few, cores=1)) == {
+            "net/netfilter/nf_conntrack_max": 15,
+            "net/netfilter/nf_conntrack_tcp_timeout_close_wait": 60,
+            "net/netfilter/nf_conntrack_udp_timeout_stream": 90,
+        }
+        assert dict(sysctls.tracking(few, cores=4))[sysctls.MOST] == 40
+        assert sysctls.MOST not in dict(sysctls.tracking(sysctls.Tracking(max_per_core=0)))
+
+    def test_the_number_of_connections_is_only_raised(self, tmp_path: Path) -> None:
+        most = tmp_path / sysctls.MOST
+        most.parent.mkdir(parents=True)
+        chosen = sysctls.Tracking(max_per_core=1, minimum=100, established=0, close_wait=0)
+        most.write_text("500\n")
+        assert sysctls.apply_tracking(chosen, tmp_path) == []
+        assert most.read_text() == "500\n"
+
+        most.write_text("50\n")
+        assert sysctls.apply_tracking(chosen, tmp_path) == []
+        assert most.read_text() == "100"
+
+    def test_a_limit_that_cannot_be_set_is_told_with_what_stays(self, tmp_path: Path) -> None:
+        chosen = sysctls.Tracking(max_per_core=0, established=0, close_wait=60)
+
+        assert sysctls.apply_tracking(chosen, tmp_path) == [
+            "sysctl net.netfilter.nf_conntrack_tcp_timeout_close_wait=60 cannot be set (No such file or "
+            "directory): connection tracking keeps no such setting"
+        ]
+
     def test_an_absent_setting_reads_as_nothing(self, tmp_path: Path) -> None:
         assert sysctls.read("x", tmp_path) == ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import sys
 import time
 import urllib.error
@@ -278,6 +279,56 @@ def test_health_check_node_ports_open_answer_move_and_close() -> None:
         "localEndpoints": 1,
         "serviceProxyHealthy": True,
     }
+
+
+async def observed(mode: str) -> Any:
+    rig = Rig(mode)
+    taken = socket.create_server(("0.0.0.0", 32000))
+    local = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 32000}
+    rig.api.put("services", service_json(**local))
+    await rig.start()
+    await rig.until(lambda: len(rig.api.events) == 2)
+    taken.close()
+    rig.api.put("services", service_json("other", clusterIPs=["10.43.0.6"]))
+    await rig.until(lambda: get("http://127.0.0.1:32000/")[0] == 503)
+    of = {path: get(f"http://127.0.0.1:10249/{path}")[1] for path in ("configz", "proxyMode", "metrics")}
+    alive = [get(f"http://127.0.0.1:10256/{path}") for path in ("healthz", "livez")]
+    await rig.stop()
+    return {"events": rig.api.events, "alive": alive, **of, "log": log()}
+
+
+def observing(mode: str) -> Any:
+    return asyncio.run(observed(mode))
+
+
+@pytest.mark.parametrize("mode", ["nftables", "userspace"])
+def test_the_node_and_its_ports_tell_what_goes_on(mode: str) -> None:
+    seen = inside(observing, mode)
+
+    told = {
+        one["reason"]: (one["involvedObject"]["kind"], one["type"], one["message"]) for one in seen["events"]
+    }
+    assert told == {
+        "Starting": ("Node", "Normal", ""),
+        "FailedToStartServiceHealthcheck": (
+            "Service",
+            "Warning",
+            'node here failed to start healthcheck "default/web" on port 32000: Address already in use',
+        ),
+    }
+    assert json.loads(seen["configz"])["kubeproxy.config.k8s.io"]["mode"] == mode == seen["proxyMode"]
+    assert [status for status, _ in seen["alive"]] == [200, 200]
+    assert set(json.loads(seen["alive"][0][1])) == {"lastUpdated", "currentTime", "nodeEligible"}
+    for line in (
+        'sync_proxy_rules_service_changes_total{ip_family="IPv4"} 2.0',
+        'sync_proxy_rules_endpoint_changes_total{ip_family="IPv4"} 1.0',
+        'sync_proxy_rules_endpoint_changes_pending{ip_family="IPv4"} 0.0',
+        f'sync_proxy_rules_{mode}_sync_failures_total{{ip_family="IPv4"}} 0.0',
+        'sync_proxy_rules_no_local_endpoints{ip_family="IPv4",traffic_policy="external"}',
+        "conntrack_reconciler_sync_duration_seconds_count",
+    ):
+        assert f"kubeproxy_{line}" in seen["metrics"]
+    assert "iptables" not in seen["metrics"] and "Traceback" not in seen["log"]
 
 
 def left_by() -> dict[str, bool]:
