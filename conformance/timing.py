@@ -88,7 +88,8 @@ class Log(Protocol):
         ...
 
 
-BURST, PAUSE = 5, 0.02  # attempts of one command while waiting, and the seconds between them
+BURST, PAUSE = 5, 0.02  # attempts of one command while waiting, and the seconds between them at first
+SLOWER = 50  # later a fiftieth of the time waited so far, so that what comes late is still seen within 2 %
 STREAK = 10  # right outcomes in a row to count as settled
 
 
@@ -105,7 +106,8 @@ async def settles(
     async def one(aim: Aim) -> bool:
         name, streak = f"{series}, {origin(aim)}", 0
         while streak < STREAK and log.now() - since <= within.seconds:
-            seen = await aim.vantage.probe(replace(aim.probe, count=BURST, interval=PAUSE))
+            pause = max(PAUSE, (log.now() - since) / SLOWER)
+            seen = await aim.vantage.probe(replace(aim.probe, count=BURST, interval=pause))
             log.probed(name, aim, seen.outcomes)
             for outcome in seen.outcomes:
                 streak = streak + 1 if acceptable.accepts(outcome) else 0

@@ -14,7 +14,8 @@ def remembering(settings: Settings, pod_cidrs: tuple[str, ...] = ()) -> Dataplan
     apply, ever = plane.apply, dict[ServiceKey, ServedService]()
 
     def applied(desired: Desired) -> Applied:
-        ever.update(desired.services)
+        for (namespace, name), served in desired.services.items():
+            ever[namespace, f"{name} at {'/'.join(port.cluster_ip for port in served.ports)}"] = served
         return apply(Desired(dict(ever), desired.node_port_addresses))
 
     vars(plane)["apply"] = applied

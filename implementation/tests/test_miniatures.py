@@ -49,7 +49,7 @@ def rules() -> Ruleset:
         service("empty", "10.43.0.6", node_port=30081),
         service("names", "10.43.0.11", 53, protocol="UDP", node_port=30053),
         service("far", "10.43.0.8", 8080),
-        service("balanced", "10.43.0.9", virtual_ips=("192.168.2.240",)),
+        service("balanced", "10.43.0.9", virtual_ips=("192.168.2.240",), node_port=30084),
         service("sticky", "10.43.0.12", affinity_seconds=60),
         service("wide", "10.43.0.13"),
         service("unready", "10.43.0.14"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.expectations import Answered, Unanswered
 from conformance.lab import Lab
-from conformance.objects import port
+from conformance.objects import port, service
 from conformance.probes import Probe
 from conformance.ranges import free_port
 from conformance.requirements import Level, requirement
@@ -37,6 +37,8 @@ async def released(lab: Lab) -> None:
     says = "nobody answers at the port of a deleted Service"
     if not await lab.serves("deleted", aims(50, SILENCE), Unanswered(), says):
         return
-    await lab.service(wanted, second, type="NodePort", name="next")
-    says = "the next Service with that port answers, and nobody else"
-    await lab.serves("next", aims(50, attempt), Answered(by=second.nonces), says)
+    made = await lab.attempt("next", service("next", lab.rig.run, wanted, second.selector, type="NodePort"))
+    lab.expect_value("equals", "next", {"expected": {"code": 201}}, "the port is given again at once")
+    if made.ok:
+        says = "the next Service with that port answers, and nobody else"
+        await lab.serves("next", aims(50, attempt), Answered(by=second.nonces), says)
