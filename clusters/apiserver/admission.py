@@ -12,7 +12,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from clusters.apiserver import custom, definitions, kinds, pods, workloads
+from clusters.apiserver import batch, custom, definitions, kinds, pods, workloads
 from clusters.apiserver.metadata import keep_server_fields, metadata_errors, metadata_update_errors
 from clusters.apiserver.resources import Resource
 from clusters.apiserver.service_fields import drop_fields_of_old_type, with_defaults
@@ -63,8 +63,8 @@ _DEFAULTS: dict[str, Callable[[Object], None]] = {
     "DaemonSet": workloads.default_daemon_set,
     "StatefulSet": workloads.default_stateful_set,
     "ReplicationController": workloads.default_replication_controller,
-    "Job": workloads.default_job,
-    "CronJob": workloads.default_cron_job,
+    "Job": batch.default_job,
+    "CronJob": batch.default_cron_job,
     "HorizontalPodAutoscaler": workloads.default_autoscaler,
     "PersistentVolumeClaim": workloads.default_claim,
     "RoleBinding": workloads.default_binding,
@@ -85,8 +85,8 @@ _ERRORS: dict[str, Callable[[Object], list[FieldError]]] = {
     "DaemonSet": workloads.template_errors,
     "StatefulSet": workloads.template_errors,
     "ReplicationController": workloads.template_errors,
-    "Job": workloads.job_errors,
-    "CronJob": workloads.cron_job_errors,
+    "Job": batch.job_errors,
+    "CronJob": batch.cron_job_errors,
     "HorizontalPodAutoscaler": workloads.autoscaler_errors,
     "PersistentVolumeClaim": workloads.claim_errors,
     "RoleBinding": workloads.binding_errors,
@@ -107,7 +107,7 @@ _UPDATE_ERRORS: dict[str, Callable[[Object, Object], list[FieldError]]] = {
     "Node": kinds.node_update_errors,
     "DaemonSet": kinds.workload_update_errors,
     "StatefulSet": kinds.workload_update_errors,
-    "Job": workloads.job_update_errors,
+    "Job": batch.job_update_errors,
     "RoleBinding": workloads.binding_update_errors,
     "ClusterRoleBinding": workloads.binding_update_errors,
     "IPAddress": workloads.immutable_spec_errors,
@@ -167,7 +167,9 @@ def prepare_create(resource: Resource, obj: Object) -> None:
         if resource.custom is None:
             obj["status"] = copy.deepcopy(_FIRST_STATUS.get(resource.kind, {}))
     if resource.type == "batch.v1.Job":
-        workloads.claim_job(obj)
+        batch.claim_job(obj)
+    elif resource.type == "apps.v1.DaemonSet":
+        workloads.count_template(obj, None)
 
 
 def create_errors(resource: Resource, obj: Object) -> list[FieldError]:
@@ -186,6 +188,8 @@ def prepare_update(resource: Resource, new: Object, old: Object) -> None:
         drop_fields_of_old_type(new["spec"], old["spec"])
         if new["spec"]["type"] != "LoadBalancer":
             new.setdefault("status", {})["loadBalancer"] = {}
+    if resource.type == "apps.v1.DaemonSet":
+        workloads.count_template(new, old)
     if resource.core_kind == "Namespace":
         new["spec"] = copy.deepcopy(old["spec"])  # finalizers change only by /finalize
     if resource.has_generation and _counted(new) != _counted(old):

@@ -33,7 +33,7 @@ def _counted(where: str, plural: str, kind: str, short: str = "", sub: str = "",
 _RBAC, _NET, _STORE = "rbac.authorization.k8s.io/v1", "networking.k8s.io/v1", "storage.k8s.io/v1"
 
 RESOURCES: tuple[Resource, ...] = (
-    _kind("v1", "namespaces", "Namespace", "ns", "status", cluster=True),
+    _kind("v1", "namespaces", "Namespace", "ns", "finalize status", cluster=True),
     _kind("v1", "nodes", "Node", "no", "status", cluster=True, keeps_status_on_create=True),
     _counted(
         "v1", "pods", "Pod", "po", "attach binding eviction exec log status", all=True, returns_deleted=True

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from clusters.apiserver.builtin import builtin
+from clusters.apiserver.namespaces import conditions
 from clusters.apiserver.resources import Resource
 from clusters.apiserver.status import bad_request, conflict, forbidden, not_found
 from clusters.apiserver.store import Entry, Key, Object, Store
@@ -85,6 +86,7 @@ class Deleter:
         self._dependents: dict[str, set[tuple[Resource, Key]]] = {}  # by the owner's uid
         self._waiting: dict[str, tuple[Resource, Key]] = {}  # owners deleted in the foreground, by uid
         self._terminating: set[str] = set()
+        self._left: dict[str, frozenset[Resource]] = {}  # the kinds last told to be left in a namespace
 
     def note_owners(self, resource: Resource, key: Key, obj: Object) -> None:
         """Remembers who owns an object just written."""
@@ -170,7 +172,7 @@ class Deleter:
         for owner in metadata.get("ownerReferences") or ():
             self._release_foreground(owner["uid"])
         if key[0] in self._terminating:
-            self._finish_namespace(key[0])
+            self.finish_namespace(key[0])
         return last
 
     def _living_dependents(self, uid: str) -> list[tuple[Resource, Key]]:
@@ -246,18 +248,38 @@ class Deleter:
                 for inner, _ in list(self.store.select(kind, name)):
                     if self.store.get(kind, inner) is not None:  # a dependent may be gone with its owner
                         self.delete(kind, inner, DeleteOptions())
-        self._finish_namespace(name)
-        return marked, False
+        self.finish_namespace(name)
+        return self.store.get(resource, key) or marked, self.store.get(resource, key) is None
 
-    def _finish_namespace(self, name: str) -> None:
-        namespaces = builtin("", "v1", "namespaces")
-        if self.store.get(namespaces, ("", name)) is None:
+    def finish_namespace(self, name: str) -> None:
+        """Lets a namespace that ends go when nothing is left in it and nobody holds it; else it says why."""
+        namespaces, key = builtin("", "v1", "namespaces"), ("", name)
+        entry = self.store.get(namespaces, key)
+        if entry is None or name not in self._terminating:
             return
-        kinds = (kind for kind in self.store.kinds.holders() if kind.namespaced)
-        if any(self.store.holds_any(kind, name) for kind in kinds):
-            return
+        kinds = [kind for kind in self.store.kinds.holders() if kind.namespaced]
+        left = frozenset(kind for kind in kinds if self.store.holds_any(kind, name))
+        if left and self._left.get(name) == left:
+            return  # the same kinds as before: each object that goes is not worth a line
+        self._left[name] = left
+        obj = msgspec.json.decode(entry.body)
+        if not left:
+            others = [held for held in obj["spec"].get("finalizers") or () if held != "kubernetes"]
+            obj["spec"]["finalizers"] = others
+            if not others and not obj["metadata"].get("finalizers"):
+                self.remove_namespace(name)
+                return
+        there = {kind: [held.object for _, held in self.store.select(kind, name)] for kind in left}
+        before = obj.get("status", {}).get("conditions") or ()
+        obj["status"]["conditions"] = conditions(there, before, self._now())
+        if obj["spec"] != entry.object["spec"] or obj["status"] != entry.object.get("status"):
+            self.store.put(namespaces, key, {"kind": "Namespace", "apiVersion": "v1", **obj})
+
+    def remove_namespace(self, name: str) -> None:
+        """Removes a namespace, whatever may be left in it."""
         self._terminating.discard(name)
-        self.store.remove(namespaces, ("", name))
+        self._left.pop(name, None)
+        self.store.remove(builtin("", "v1", "namespaces"), ("", name))
 
 
 def _grace(resource: Resource, obj: Object, options: DeleteOptions) -> int:

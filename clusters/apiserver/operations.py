@@ -15,6 +15,7 @@ from clusters.apiserver import faces, routes
 from clusters.apiserver.accept import accepted
 from clusters.apiserver.bodies import parse_yaml
 from clusters.apiserver.deletion import delete_options
+from clusters.apiserver.evictions import evict
 from clusters.apiserver.forms import faced, list_in, object_in
 from clusters.apiserver.listing import ListOptions, page, whole_number
 from clusters.apiserver.managers import APPLY, UPDATE
@@ -47,14 +48,15 @@ class Operations:
         """The answer to a request about objects; ``body`` is what came with it. Refused: as the rules say."""
         if target.subresource == "scale":
             return self._scale(request, target, body)
-        if target.subresource == "binding":
-            return self._bind(target, read_json(request, body))
-        if target.subresource == "eviction":
-            return self._evict(target, read_json(request, body))
-        if target.subresource == "token":
-            return self._token(target, read_json(request, body))
-        if target.resource.is_review:
-            return self._review(request, target, read_json(request, body))
+        posted: dict[str, Callable[[web.BaseRequest, routes.Target, Any], web.Response]] = {
+            "binding": self._bind,
+            "eviction": self._evict,
+            "finalize": self._finalize,
+            "token": self._token,
+        }
+        if target.resource.is_review or target.subresource in posted:
+            answer_to = posted.get(target.subresource, self._review)
+            return answer_to(request, target, read_json(request, body))
         answers: dict[str, Callable[[web.BaseRequest, routes.Target, bytes], web.Response]] = {
             "get": self._get,
             "list": self._list,
@@ -113,7 +115,7 @@ class Operations:
         )
         return self._object(request, target.resource, entry, 200, "".join(told))
 
-    def _bind(self, target: routes.Target, value: Any) -> web.Response:
+    def _bind(self, _request: web.BaseRequest, target: routes.Target, value: Any) -> web.Response:
         place = value.get("target") if isinstance(value, dict) else None
         node = place.get("name") if isinstance(place, dict) else None
         if not isinstance(node, str) or not node:
@@ -123,14 +125,15 @@ class Operations:
             {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
         )
 
-    def _evict(self, target: routes.Target, value: Any) -> web.Response:
+    def _evict(self, _request: web.BaseRequest, target: routes.Target, value: Any) -> web.Response:
         asked = value.get("deleteOptions") if isinstance(value, dict) else None
-        self.registry.delete(target.resource, target.key, delete_options(asked or {}, {}))
+        options = delete_options(asked or {}, {})
+        evict(self.registry, target.resource, target.key, options)
         return response(
             {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
         )
 
-    def _token(self, target: routes.Target, value: Any) -> web.Response:
+    def _token(self, _request: web.BaseRequest, target: routes.Target, value: Any) -> web.Response:
         account = self.registry.get(target.resource, target.key)
         seconds = seconds_asked(value)
         token, ends = self.tokens.issue(target.namespace, account.object, seconds, self.registry.now())
@@ -143,6 +146,11 @@ class Operations:
             "status": {"token": token, "expirationTimestamp": timestamp(ends)},
         }
         return response(told, 201)
+
+    def _finalize(self, request: web.BaseRequest, target: routes.Target, value: Any) -> web.Response:
+        return self._object(
+            request, target.resource, self.registry.finalize(target.resource, target.key, value)
+        )
 
     def _review(self, request: web.BaseRequest, target: routes.Target, value: Any) -> web.Response:
         kind, now = target.resource.kind, self.registry.now()

@@ -12,6 +12,7 @@ _OBJECT = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete", 
 _SUBRESOURCE_VERBS = {
     "": {"get", "update", "patch", "delete"},
     "status": {"get", "update", "patch"},
+    "finalize": {"update"},
     "binding": {"create"},
     "eviction": {"create"},
     "token": {"create"},

@@ -1,6 +1,6 @@
-"""Defaults and rules of the kinds stored for others to act on: Jobs, DaemonSets, RBAC, policies. Pure.
+"""Defaults and rules of the kinds stored for others to act on: DaemonSets, RBAC, policies. Pure.
 
-Rules: ``pkg/apis/{apps,batch,autoscaling,rbac,policy,networking,core}`` of Kubernetes 1.36, the fields that
+Rules: ``pkg/apis/{apps,autoscaling,rbac,policy,networking,core}`` of Kubernetes 1.36, the fields that
 the objects of this project use; the others pass as they came.
 """
 
@@ -18,7 +18,8 @@ Object = dict[str, Any]
 _RBAC = "rbac.authorization.k8s.io"
 
 
-def _template(holder: Object) -> Object:
+def default_template(holder: Object) -> Object:
+    """Sets, in place, the defaults of the pod template in a spec, and gives it."""
     template: Object = holder.setdefault("template", {})
     template.setdefault("metadata", {})
     pods.default_pod_spec(template.setdefault("spec", {}))
@@ -28,7 +29,7 @@ def _template(holder: Object) -> Object:
 def default_daemon_set(obj: Object) -> None:
     """Sets, in place, a DaemonSet's defaults: rolling update one by one."""
     spec = obj.setdefault("spec", {})
-    _template(spec)
+    default_template(spec)
     spec.setdefault("revisionHistoryLimit", 10)
     strategy = spec.setdefault("updateStrategy", {})
     if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
@@ -37,10 +38,20 @@ def default_daemon_set(obj: Object) -> None:
         rolling.setdefault("maxSurge", 0)
 
 
+def count_template(new: Object, old: Object | None) -> None:
+    """Counts, in place, the changes of a DaemonSet's template, in an annotation that users cannot set."""
+    note, generation = "deprecated.daemonset.template.generation", 1
+    if old is not None:
+        held = (old["metadata"].get("annotations") or {}).get(note, "1")
+        changed = new["spec"].get("template") != old["spec"].get("template")
+        generation = (int(held) if held.isdecimal() else 1) + changed
+    new["metadata"].setdefault("annotations", {})[note] = str(generation)
+
+
 def default_stateful_set(obj: Object) -> None:
     """Sets, in place, a StatefulSet's defaults: one replica, one after the other."""
     spec = obj.setdefault("spec", {})
-    _template(spec)
+    default_template(spec)
     spec.setdefault("replicas", 1)
     spec.setdefault("revisionHistoryLimit", 10)
     spec.setdefault("podManagementPolicy", "OrderedReady")
@@ -56,56 +67,11 @@ def default_replication_controller(obj: Object) -> None:
     """Sets, in place, a ReplicationController's defaults: its selector and labels are its template's."""
     spec = obj.setdefault("spec", {})
     spec.setdefault("replicas", 1)
-    labels = _template(spec)["metadata"].get("labels") or {}
+    labels = default_template(spec)["metadata"].get("labels") or {}
     if labels and not spec.get("selector"):
         spec["selector"] = dict(labels)
     if labels and not obj["metadata"].get("labels"):
         obj["metadata"]["labels"] = dict(labels)
-
-
-def default_job_spec(spec: Object) -> None:
-    """Sets, in place, the defaults of a Job's spec, alone or within a CronJob."""
-    _template(spec)
-    if "completions" not in spec and "parallelism" not in spec:
-        spec["completions"] = 1
-    spec.setdefault("parallelism", 1)
-    spec.setdefault("backoffLimit", 6)
-    spec.setdefault("completionMode", "NonIndexed")
-    spec.setdefault("suspend", False)
-    spec.setdefault("podReplacementPolicy", "TerminatingOrFailed")
-
-
-def default_job(obj: Object) -> None:
-    """Sets, in place, a Job's defaults; its labels are its template's."""
-    spec = obj.setdefault("spec", {})
-    default_job_spec(spec)
-    metadata = spec["template"]["metadata"]
-    if metadata.get("labels") and not obj["metadata"].get("labels"):
-        obj["metadata"]["labels"] = dict(metadata["labels"])
-
-
-def claim_job(obj: Object) -> None:
-    """Sets, in place, on creation, the selector and labels by which a Job knows its pods."""
-    spec, metadata = obj["spec"], obj["metadata"]
-    if spec.get("manualSelector"):
-        return
-    labels = spec["template"]["metadata"].setdefault("labels", {})
-    for key, value in (("controller-uid", metadata["uid"]), ("job-name", metadata.get("name", ""))):
-        labels[f"batch.kubernetes.io/{key}"] = labels[key] = value
-    metadata.setdefault("labels", dict(labels))
-    spec.setdefault("selector", {}).setdefault("matchLabels", {})
-    spec["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = metadata["uid"]
-
-
-def default_cron_job(obj: Object) -> None:
-    """Sets, in place, a CronJob's defaults."""
-    spec = obj.setdefault("spec", {})
-    spec.setdefault("concurrencyPolicy", "Allow")
-    spec.setdefault("suspend", False)
-    spec.setdefault("successfulJobsHistoryLimit", 3)
-    spec.setdefault("failedJobsHistoryLimit", 1)
-    inner = spec.setdefault("jobTemplate", {}).setdefault("spec", {})
-    _template(inner)
 
 
 def default_autoscaler(obj: Object) -> None:
@@ -180,44 +146,6 @@ def template_errors(obj: Object) -> list[FieldError]:
 def _no_match(labels: Object) -> FieldError:
     words = "`selector` does not match template `labels`"
     return invalid("spec.template.metadata.labels", labels, words)
-
-
-def job_errors(obj: Object) -> list[FieldError]:
-    """What is wrong with a Job."""
-    return _job_spec_errors(obj["spec"], "spec")
-
-
-def _job_spec_errors(spec: Object, path: str) -> list[FieldError]:
-    wrong = [
-        invalid(f"{path}.{field}", spec[field], "must be greater than or equal to 0")
-        for field in ("parallelism", "completions", "backoffLimit", "activeDeadlineSeconds")
-        if spec.get(field, 0) < 0
-    ]
-    inner = spec["template"]["spec"]
-    wrong += pods.pod_spec_errors(inner, f"{path}.template.spec")
-    if inner.get("restartPolicy") not in {"OnFailure", "Never"}:
-        where = f"{path}.template.spec.restartPolicy"
-        wrong.append(not_supported(where, inner.get("restartPolicy", ""), ("OnFailure", "Never")))
-    return wrong
-
-
-def cron_job_errors(obj: Object) -> list[FieldError]:
-    """What is wrong with a CronJob."""
-    spec = obj["spec"]
-    wrong = [] if spec.get("schedule") else [required("spec.schedule")]
-    if spec["concurrencyPolicy"] not in {"Allow", "Forbid", "Replace"}:
-        words = ("Allow", "Forbid", "Replace")
-        wrong.append(not_supported("spec.concurrencyPolicy", spec["concurrencyPolicy"], words))
-    return wrong + _job_spec_errors(spec["jobTemplate"]["spec"], "spec.jobTemplate.spec")
-
-
-def job_update_errors(new: Object, old: Object) -> list[FieldError]:
-    """The pods of a Job are decided once."""
-    return [
-        invalid(f"spec.{field}", new["spec"].get(field), "field is immutable")
-        for field in ("selector", "template", "completionMode")
-        if new["spec"].get(field) != old["spec"].get(field)
-    ]
 
 
 def autoscaler_errors(obj: Object) -> list[FieldError]:

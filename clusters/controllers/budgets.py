@@ -11,12 +11,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from clusters.controllers.cache import Change, Key, controller_of, key_of
-from clusters.controllers.pods import is_finished, is_ready, is_terminating, matches, stamp_of
+from clusters.controllers.pods import (
+    is_finished,
+    is_ready,
+    is_terminating,
+    matches,
+    seconds_of,
+    stamp_of,
+)
 from clusters.controllers.runtime import Worker
 from clusters.controllers.world import KINDS, World
 
 Object = dict[str, Any]
 _PLURAL = "poddisruptionbudgets"
+_UNDER_WAY = 120.0  # seconds after which an evicted pod that is still there counts again
 
 
 def covers(budget: Object, pod: Object) -> bool:
@@ -30,7 +38,11 @@ def covers(budget: Object, pod: Object) -> bool:
 def status_of(budget: Object, pods: Sequence[Object], expected: int, now: float) -> Object:
     """The status for the pods a budget covers; ``expected``: how many their owners want."""
     spec = budget["spec"]
-    healthy = sum(is_ready(pod) and not is_terminating(pod) for pod in pods)
+    names = {pod["metadata"]["name"] for pod in pods if not is_terminating(pod)}
+    going = {name: at for name, at in ((budget.get("status") or {}).get("disruptedPods") or {}).items()
+             if name in names and seconds_of(at) + _UNDER_WAY > now}  # evicted, as was just decided
+    healthy = sum(is_ready(pod) and not is_terminating(pod) and pod["metadata"]["name"] not in going
+                  for pod in pods)
     if "maxUnavailable" in spec:
         wanted = max(0, expected - _count(spec["maxUnavailable"], expected))
     else:
@@ -43,7 +55,8 @@ def status_of(budget: Object, pods: Sequence[Object], expected: int, now: float)
     state, reason = ("True", "SufficientPods") if allowed else ("False", "InsufficientPods")
     generation = budget["metadata"].get("generation", 0)
     since = held.get("lastTransitionTime") if held.get("status") == state else stamp_of(now)
-    return {
+    status: Object = {"disruptedPods": going} if going else {}
+    return status | {
         "currentHealthy": healthy, "desiredHealthy": wanted, "expectedPods": expected,
         "disruptionsAllowed": allowed, "observedGeneration": generation,
         "conditions": [{"type": "DisruptionAllowed", "status": state, "reason": reason, "message": "",

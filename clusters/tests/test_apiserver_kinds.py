@@ -37,7 +37,7 @@ def test_a_job_gets_its_own_selector_and_labels(server: Server, namespace: str) 
     assert again["metadata"]["resourceVersion"] == job["metadata"]["resourceVersion"]
     wrong = {"metadata": {"name": "k"}, "spec": {"template": {"spec": {**POD, "restartPolicy": "Always"}}}}
     assert (
-        'Unsupported value: "Always": supported values: "OnFailure", "Never"'
+        'restartPolicy: Required value: valid values: "OnFailure", "Never"'
         in server.refused("POST", path, wrong)[2]
     )
     cron = server.ok(

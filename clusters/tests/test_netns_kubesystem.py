@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from clusters.client import Client
 from clusters.locate import locate
 from clusters.netns import images
 from clusters.netns.cluster import NetnsCluster
+from clusters.tests.kubectl_shell import typed
 from clusters.tests.netns_pods import get_from, is_ready, until
 
 pytestmark = pytest.mark.kernel
@@ -54,6 +57,42 @@ async def test_the_posts_services_are_served_by_running_pods(cluster: NetnsClust
     assert said == list(asked.values())
     assert "traefik_stand_in 1" in await get_from(
         cluster, "k3s-master-rpi001", f"http://{address['traefik']}:9100/metrics")
+
+
+async def test_kubectl_prints_kube_system_as_the_post_does(cluster: NetnsCluster, tmp_path: Path) -> None:
+    kubectl = typed(cluster.kubeconfig, tmp_path)
+    asked = ("get", "all", "-n", "kube-system")
+    names = ["coredns", "local-path-provisioner", "metrics-server", "traefik"]
+
+    async def printed() -> str | None:
+        text = await asyncio.to_thread(kubectl, *asked)
+        ready = all(f"deployment.apps/{name} 1/1 1 1" in " ".join(text.split()) for name in names)
+        return text if ready and "Completed" in text and "1/1" in text.splitlines()[-1] else None
+
+    text = await until(printed)
+    blocks = [[line.split() for line in block.splitlines()] for block in text.split("\n\n")]
+    assert [block[0] for block in blocks] == [
+        ["NAME", "READY", "STATUS", "RESTARTS", "AGE"],
+        ["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"],
+        ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"],
+        ["NAME", "DESIRED", "CURRENT", "READY", "AGE"],
+        ["NAME", "STATUS", "COMPLETIONS", "DURATION", "AGE"],
+    ]
+    pods, services, deployments, sets, jobs = (block[1:] for block in blocks)
+    shown = {re.sub(r"(-[a-z0-9]{10})?-[a-z0-9]{5}$", "", line[0]): line[1:3] for line in pods}
+    assert shown == {f"pod/{name}": ["1/1", "Running"] for name in names} | {
+        "pod/helm-install-traefik": ["0/1", "Completed"]}
+    assert {line[0]: line[1:5] for line in services} == {
+        "service/kube-dns": ["ClusterIP", "10.43.0.10", "<none>", "53/UDP,53/TCP,9153/TCP"],
+        "service/metrics-server": ["ClusterIP", "10.43.143.113", "<none>", "443/TCP"],
+        "service/traefik-prometheus": ["ClusterIP", "10.43.243.252", "<none>", "9100/TCP"],
+        "service/traefik": ["LoadBalancer", "10.43.212.219", "192.168.2.114", "80:32452/TCP,443:32320/TCP"],
+    }
+    assert [line[:4] for line in deployments] == [
+        [f"deployment.apps/{name}", "1/1", "1", "1"] for name in names]
+    assert [(re.sub(r"-[a-z0-9]{10}$", "", line[0]), line[1:4]) for line in sets] == [
+        (f"replicaset.apps/{name}", ["1", "1", "1"]) for name in names]
+    assert [line[:3] for line in jobs] == [["job.batch/helm-install-traefik", "Complete", "1/1"]]
 
 
 @pytest.mark.parametrize(("reference", "name"), [
