@@ -93,6 +93,17 @@ class Deleter:
         for owner in obj["metadata"].get("ownerReferences") or ():
             self._dependents.setdefault(owner["uid"], set()).add((resource, key))
 
+    def adopt(self, resource: Resource, key: Key, obj: Object) -> None:
+        """Takes on an object of an earlier life, with the deletion it may be in."""
+        self.note_owners(resource, key, obj)
+        metadata = obj["metadata"]
+        if "deletionTimestamp" not in metadata:
+            return
+        if resource.core_kind == "Namespace":
+            self._terminating.add(key[1])
+        elif _FOREGROUND in (metadata.get("finalizers") or ()):
+            self._waiting[metadata["uid"]] = (resource, key)
+
     def delete(self, resource: Resource, key: Key, options: DeleteOptions) -> tuple[Entry, bool]:
         """Deletes, or marks for deletion; gives the object and whether it is gone. Refused: 403, 404, 409."""
         entry = self.store.get(resource, key)

@@ -54,6 +54,11 @@ class Followers:
             if home is not None and "deletionTimestamp" not in home.object["metadata"]:
                 self._furnish(key[0])
 
+    def adopt(self, key: Key, service: Object) -> None:
+        """Takes on a Service of an earlier life, whose IPAddress objects are there."""
+        if addresses := _addresses(service):
+            self._held[key] = addresses
+
     def _furnish(self, namespace: str) -> None:
         store = self._registry.store
         if store.get(_ACCOUNTS, (namespace, "default")) is None:

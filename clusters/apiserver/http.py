@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -34,19 +34,21 @@ _ACTIONS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "
 
 
 class Api:
-    """Answers requests over one registry. ``tokens``: bearer token → user; ``address``: what discovery
-    tells.
+    """Answers requests over one registry. ``tokens``: who may ask; ``address``: what discovery tells.
+
+    ``keep`` is called after every request that may have changed something, before anybody hears of it.
     """
 
     def __init__(
         self,
         registry: Registry,
-        tokens: Mapping[str, Any],
+        tokens: Tokens,
         address: str,
         bookmark_seconds: float,
         kubelet_socket: str = "",
+        keep: Callable[[], None] = lambda: None,
     ) -> None:
-        self._tokens, self.address, self._now = Tokens(tokens), address, registry.now
+        self._tokens, self.address, self._now, self._keep = tokens, address, registry.now, keep
         self.hub = Hub()
         self._kinds = registry.store.kinds
         self._operations = Operations(registry, self._tokens)
@@ -88,9 +90,11 @@ class Api:
         if target.subresource in streams.NAMES and target.resource.core_kind == "Pod":
             return await self._streams.answer(request, target)
         body = await request.read() if request.method in {"POST", "PUT", "PATCH", "DELETE"} else b""
-        answer = self._operations.operate(request, target, body)
-        self.hub.changed()
-        return answer
+        try:
+            return self._operations.operate(request, target, body)
+        finally:
+            self._keep()
+            self.hub.changed()
 
     def _open(self, path: str) -> web.Response:
         if path.rstrip("/") == "/version":
@@ -138,11 +142,13 @@ def _wants_all(accept: str) -> bool:
 
 def main(args: list[str]) -> int:
     """The process's entry point: serves until SIGTERM; 0 at a clean end, 3 for bad arguments or no socket."""
-    from clusters.apiserver.serve import BadArgument, serve
+    from clusters.apiserver.arguments import BadArgument
+    from clusters.apiserver.journal import BadJournal
+    from clusters.apiserver.serve import serve
 
     try:
         serve(args)
-    except (BadArgument, OSError) as error:
+    except (BadArgument, BadJournal, OSError) as error:
         sys.stderr.write(f"apiserver: {error}\n")
         return 3
     return 0

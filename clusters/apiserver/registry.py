@@ -77,6 +77,15 @@ class Registry:
         self._followers = Followers(self, root_ca)
         self._deleter = Deleter(store, self._forget, lambda: timestamp(now()))
 
+    def adopt(self) -> None:
+        """Learns what follows from the objects of an earlier life: who owns what, whose number is taken."""
+        for resource in self.store.kinds.holders():
+            for key, entry in self.store.select(resource):
+                self._deleter.adopt(resource, key, entry.object)
+                if resource.core_kind == "Service":
+                    self.allocator.adopt(entry.object["spec"])
+                    self._followers.adopt(key, entry.object)
+
     def now(self) -> float:
         """The time as this cluster has it, in seconds since 1970."""
         return self._now()

@@ -29,11 +29,11 @@ def _part(value: Any) -> str:
 
 
 class Tokens:
-    """The tokens that let somebody in: those given at the start, and those issued since."""
+    """The tokens that let somebody in: those given at the start, and those issued since, by ``secret``."""
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
+    def __init__(self, given: Mapping[str, Any], secret: bytes = b"") -> None:
         self._given = dict(given)
-        self._secret = secrets.token_bytes(32)
+        self._secret = secret or secrets.token_bytes(32)
 
     def user(self, token: str, now: float) -> Mapping[str, Any] | None:
         """Whose token it is, or None for one that nobody gave out or that has ended."""

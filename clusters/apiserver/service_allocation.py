@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clusters.apiserver import service_fields as fields
@@ -18,6 +18,7 @@ from clusters.apiserver.allocation import (
     PORT_ALLOCATED,
     Full,
     Network,
+    Pool,
     Taken,
     Transaction,
     address_pool,
@@ -103,13 +104,22 @@ class Allocator:
 
     def release(self, spec: Spec) -> None:
         """Gives back everything a deleted Service held."""
+        for pool, number in self._numbers(spec):
+            pool.release(number)
+
+    def adopt(self, spec: Spec) -> None:
+        """Takes everything a Service of an earlier life holds."""
+        for pool, number in self._numbers(spec):
+            pool.take(number)
+
+    def _numbers(self, spec: Spec) -> Iterator[tuple[Pool, int]]:
         for address in spec.get("clusterIPs", ()):
-            if address != HEADLESS:
-                self._release_address(address)
+            if address != HEADLESS and (pool := self.addresses.get(fields.family(address))) is not None:
+                yield pool, int(ipaddress.ip_address(address))
         for port in fields.node_ports(spec):
-            self.ports.release(port)
+            yield self.ports, port
         if fields.needs_health_check_port(spec) and "healthCheckNodePort" in spec:
-            self.ports.release(spec["healthCheckNodePort"])
+            yield self.ports, spec["healthCheckNodePort"]
 
     def _prefer_reserved(self, key: str, new: Spec) -> None:
         kept = self.reserved.get(key)
@@ -200,11 +210,6 @@ class Allocator:
         pool = self.addresses.get(fields.family(address))
         if pool is not None:
             deal.release_later(pool, int(ipaddress.ip_address(address)))
-
-    def _release_address(self, address: str) -> None:
-        pool = self.addresses.get(fields.family(address))
-        if pool is not None:
-            pool.release(int(ipaddress.ip_address(address)))
 
     def _take_port(self, number: int, deal: Transaction) -> None:
         """Taken: not in the range, or somebody has it. A dry run takes nothing and, as upstream, skips

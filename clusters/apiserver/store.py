@@ -6,7 +6,7 @@ Objects handed in are kept and handed out as they are: whoever wants to change o
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,11 @@ class Log:
         """The position after the newest event."""
         return self._first + len(self._events)
 
+    @property
+    def kept(self) -> list[Event]:
+        """Every event that is not forgotten."""
+        return list(self._events)
+
     def append(self, event: Event) -> None:
         """Adds the newest event, and forgets the older half when the log is full (so that it costs
         little).
@@ -110,10 +115,14 @@ class _Table:
 
 
 class Store:
-    """All objects of one server. ``history`` is how many changes of each kind can be resumed from."""
+    """All objects of one server. ``history`` is how many changes of each kind can be resumed from.
+
+    ``note`` is told of every change as it is made, for whoever keeps them.
+    """
 
     def __init__(self, resources: tuple[Resource, ...], history: int = 10_000) -> None:
         self.version, self._history = 1, history
+        self.note: Callable[[Resource, Event], None] = lambda _resource, _event: None
         self.kinds = Catalogue(resources)
         self._tables = {resource: _Table(history) for resource in self.kinds.holders()}
 
@@ -173,7 +182,7 @@ class Store:
         old = table.entries.get(key)
         entry = self._entry(obj)
         table.put(key, entry)
-        table.log.append(Event(entry.version, key, old, entry, entry))
+        self._happened(resource, table, Event(entry.version, key, old, entry, entry))
         return entry
 
     def remove(self, resource: Resource, key: Key) -> Entry:
@@ -184,8 +193,27 @@ class Store:
         old = table.entries[key]
         table.remove(key)
         last = self._entry({**old.object, "metadata": dict(old.object["metadata"])})
-        table.log.append(Event(last.version, key, old, None, last))
+        self._happened(resource, table, Event(last.version, key, old, None, last))
         return last
+
+    def _happened(self, resource: Resource, table: _Table, event: Event) -> None:
+        table.log.append(event)
+        self.note(resource, event)
+
+    def hold(self, resource: Resource, objects: Iterable[tuple[Key, Object]], low_water: int) -> None:
+        """Takes in objects of an earlier life, as they are, and from which version on they were followed."""
+        table = self._tables[resource]
+        for key, obj in objects:
+            table.put(key, Entry(obj, encode_body(obj), int(obj["metadata"]["resourceVersion"])))
+        table.log.low_water = low_water
+
+    def repeat(self, resource: Resource, key: Key, version: int, obj: Object | None) -> None:
+        """Makes a change of an earlier life again, at its version: a removal where there is no object."""
+        self.version = version - 1
+        if obj is None:
+            self.remove(resource, key)
+        else:
+            self.put(resource, key, obj)
 
     def forget_history(self) -> None:
         """Makes the present version the oldest to resume from, for every kind (after the start-up

@@ -195,7 +195,8 @@ class NetnsCluster:
     async def signal(self, place: str, command: str, number: int) -> float:
         """Send a signal to a command of the implementation and all its children.
 
-        Of the cluster itself ``control-plane`` has the commands ``api-server`` and ``controllers``.
+        Of the cluster itself ``control-plane`` has the commands ``api-server`` and ``controllers``, which are
+        started again by themselves when they end.
         """
         return await self._act({"op": "signal", "place": place, "command": command, "signal": number})
 

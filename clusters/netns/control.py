@@ -157,10 +157,7 @@ class Control:
         return {}
 
     async def _dead(self, _question: Object) -> Object:
-        sentences = self._provided.dead()
-        sentences += [f"{name} ended with status {process.ended.result()}"
-                      for name, process in self._rooms.own.items() if process.ended.done()]
-        return {"dead": sentences}
+        return {"dead": self._provided.dead() + self._rooms.own.dead()}
 
     async def _exec(self, question: Object) -> Object:
         argv, timeout = tuple(question["argv"]), float(question["timeout"])

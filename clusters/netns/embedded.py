@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from clusters.base import ClusterError
 from clusters.netns import bootstrap, plan
-from clusters.netns.hosts import connect
+from clusters.netns.hosts import Process, connect
 from clusters.netns.program import Program
 
 if TYPE_CHECKING:
@@ -38,46 +37,66 @@ class EmbeddedPlane:
         (internal / "tokens").write_text(bootstrap.token_file(self.tokens))
         (internal / "reserve").write_text(json.dumps(bootstrap.reservations(rooms.config["seed"])))
         (internal / "pki").mkdir()
+        rooms.own.start("api-server", "the API server", self._api_server, self.answers)
+
+    def _api_server(self) -> Process:
+        rooms, internal = self._rooms, self._rooms.folder / "internal"
         program = Program(
             python=rooms.config["apiserver"],
             args=("--listen", f"{plan.CONTROL_PLANE}:{bootstrap.API_PORT}", "--inherit-fd", "3",
                   "--token-file", str(internal / "tokens"), "--cert-dir", str(internal / "pki"),
                   "--service-cidr", plan.SERVICE_CIDR, "--cluster-cidr", plan.CLUSTER_CIDR,
                   "--node-port-range", "30000-32767", "--reserve", str(internal / "reserve"),
-                  "--san", ",".join(NAMES)),
+                  "--san", ",".join(NAMES), "--journal", str(internal / "journal")),
             env=rooms.environment(), log=str(rooms.folder / "logs" / "api-server"), fds=(3,),
         )
-        listener = rooms.config["listener_fd"]
-        rooms.own["the API server"] = rooms.hosts["control-plane"].start(program, [listener])
-        os.close(listener)
+        return rooms.hosts["control-plane"].start(program, [rooms.config["listener_fd"]])
 
     async def answers(self) -> None:
-        """Wait until the API server takes connections; ClusterError with its last lines when it died."""
+        """Wait until the API server shakes hands; ClusterError with its last lines when it died."""
         end = time.monotonic() + _PATIENCE
         log = self._rooms.folder / "logs" / "api-server"
         while True:
-            self._rooms.must_live("the API server", log)
+            self._rooms.must_live("api-server", log)
             with suppress(ClusterError):
-                if not (self._rooms.folder / "internal" / "pki" / "ca.crt").exists():
-                    raise ClusterError("the certificates are not made yet")
-                network = self._rooms.hosts["control-plane"].network
-                (await connect(network, plan.CONTROL_PLANE, bootstrap.API_PORT, 1.0)).close()
+                await self._shake_hands()
                 return
             if time.monotonic() > end:
                 raise ClusterError(f"the API server did not answer within {_PATIENCE:g} s; its last lines "
                                    "may say why", log=self._rooms.last_lines(log))
             await asyncio.sleep(0.005)
 
+    async def _shake_hands(self) -> None:
+        """One TLS handshake: whose loop runs has read its journal. ClusterError: not yet."""
+        import ssl
+
+        authority = self._rooms.folder / "internal" / "pki" / "ca.crt"
+        if not authority.exists():
+            raise ClusterError("the certificates are not made yet")
+        network = self._rooms.hosts["control-plane"].network
+        made = await connect(network, plan.CONTROL_PLANE, bootstrap.API_PORT, 1.0)
+        try:
+            context = ssl.create_default_context(cafile=str(authority))
+            _reader, writer = await asyncio.open_connection(
+                sock=made, ssl=context, server_hostname="kubernetes", ssl_handshake_timeout=_PATIENCE)
+            writer.transport.abort()
+        except OSError as error:  # ended while it was asked
+            made.close()
+            raise ClusterError(f"the API server cut a handshake: {error}") from error
+
     async def begin(self, client: Client) -> None:
         """Nothing: this API server has made what a cluster begins with when it answers."""
 
     def control(self) -> None:
         """Start the controllers."""
+        self._rooms.own.start("controllers", "the controllers", self._controllers)
+
+    def _controllers(self) -> Process:
         rooms = self._rooms
         args: Sequence[str] = ("--kubeconfig", str(rooms.folder / "internal" / "controllers"),
                                "--node-grace", str(rooms.config["node_grace"]))
         args = (*args, *(f"--{name}" for name in ("seed", "servicelb") if rooms.config[name]))
-        rooms.own["the controllers"] = rooms.hosts["control-plane"].start(Program(
+        return rooms.hosts["control-plane"].start(Program(
             python="clusters.controllers.main:main", args=tuple(args), env=rooms.environment(),
             log=str(rooms.folder / "logs" / "controllers"),
         ))

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 _CARRIER_SECONDS = 2.0  # patience for a carrier to come back; it takes a millisecond
 _END_SECONDS = 5.0  # patience for the kernel to end what was killed
-_OWN = {"api-server": "the API server", "controllers": "the controllers", "scheduler": "the scheduler",
-        "etcd": "etcd"}
 
 
 class Faults:
@@ -121,19 +119,14 @@ class Faults:
         place, command, number = question["place"], question["command"], int(question["signal"])
         if not 1 <= number < signal.NSIG:
             raise ClusterError(f"{number} is no signal; signals are 1 to {signal.NSIG - 1}")
-        own = self._rooms.own.get(_OWN.get(command, "")) if place == "control-plane" else None
-        if own is None:
-            return {"at": await self._provided.signal(self._living(place), command, number)}
-        signalled, at = await own.host.signal([await own.started], number)
-        if not signalled:
-            raise ClusterError(f"{_OWN[command]} has ended; start another cluster")
-        return {"at": at}
+        if place == "control-plane" and command in self._rooms.own:
+            return {"at": await self._rooms.own.signal(command, number)}
+        return {"at": await self._provided.signal(self._living(place), command, number)}
 
     async def _restart(self, question: Object) -> Object:
         place, command = question["place"], question["command"]
-        if place == "control-plane" and command in _OWN:
-            raise ClusterError(f"{_OWN[command]} cannot be restarted here: the API server keeps its "
-                               "objects in memory; stop it with signal 19 and continue it with 18 instead")
+        if place == "control-plane" and command in self._rooms.own:
+            return {"at": await self._rooms.own.restart(command)}
         return {"at": await self._provided.restart(self._living(place), command)}
 
     def _living(self, place: str) -> str:

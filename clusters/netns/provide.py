@@ -18,13 +18,13 @@ from clusters.client import ApiError
 from clusters.netns import images, plan, podspec, probing
 from clusters.netns.hosts import Host, Process
 from clusters.netns.program import Program
+from clusters.netns.staticpods import DEADLY
 
 if TYPE_CHECKING:
     from clusters.netns.rooms import Rooms
 
 Object = dict[str, Any]
 _END_SECONDS = 15.0  # patience for a clean end before SIGKILL
-_DEADLY = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGABRT)
 _BETWEEN = 0.01  # seconds between looks whether a program is ready
 
 
@@ -145,7 +145,7 @@ class Provided:
         signalled, at = await running.host.signal([await running.process.started], number)
         if not signalled:
             raise ClusterError(f"{running.who} does not run, nothing to signal; restart it first")
-        running.meant = running.meant or number in _DEADLY
+        running.meant = running.meant or number in DEADLY
         return at
 
     async def restart(self, host: str, name: str) -> float:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clusters import controlplane
 from clusters.base import ClusterError
 from clusters.netns import bootstrap, embedded, plan
+from clusters.netns.hosts import Process
 from clusters.netns.program import Program
 
 if TYPE_CHECKING:
@@ -42,20 +43,23 @@ class RealPlane:
         """Start etcd and the API server, which finds etcd by itself; and the way in from the host."""
         rooms, where = self._rooms, self._where
         (where.folder / "tokens.csv").write_text(controlplane.token_table(self.tokens))
-        self._run("etcd", "etcd", controlplane.etcd(where))
+        rooms.own.start("etcd", "the cluster's etcd", partial(self._run, "etcd", controlplane.etcd(where)))
         _keys(where.pki)
-        self._run("kube-apiserver", "the API server", controlplane.api_server(where))
-        listener = rooms.config["listener_fd"]
-        rooms.own["the relay"] = rooms.hosts["control-plane"].start(Program(
+        server = partial(self._run, "kube-apiserver", controlplane.api_server(where))
+        rooms.own.start("api-server", "the API server", server, self.answers)
+        rooms.own.start("relay", "the relay", self._relay)
+
+    def _relay(self) -> Process:
+        rooms, where = self._rooms, self._where
+        return rooms.hosts["control-plane"].start(Program(
             python="clusters.netns.relay:main",
             args=("--inherit-fd", "3", "--to", f"{where.address}:{where.port}"), fds=(3,),
             env=rooms.environment(), log=str(rooms.folder / "logs" / "relay"),
-        ), [listener])
-        os.close(listener)
+        ), [rooms.config["listener_fd"]])
 
-    def _run(self, name: str, known_as: str, words: Sequence[str]) -> None:
+    def _run(self, name: str, words: Sequence[str]) -> Process:
         rooms = self._rooms
-        rooms.own[known_as] = rooms.hosts["control-plane"].start(Program(
+        return rooms.hosts["control-plane"].start(Program(
             argv=(self._programs[name], *words), env=rooms.environment(),
             log=str(rooms.folder / "logs" / name),
         ))
@@ -69,7 +73,7 @@ class RealPlane:
         end = time.monotonic() + _PATIENCE
         async with Client(server, ca=authority, token=self.tokens["kubernetes-admin"], timeout=2.0) as client:
             while True:
-                for known_as, log in (("etcd", "etcd"), ("the API server", "kube-apiserver")):
+                for known_as, log in (("etcd", "etcd"), ("api-server", "kube-apiserver")):
                     self._rooms.must_live(known_as, self._log(log))
                 try:
                     await client.get("/readyz")
@@ -106,13 +110,15 @@ class RealPlane:
 
     def control(self) -> None:
         """Start the controllers and the scheduler."""
-        self._run("kube-controller-manager", "the controllers", controlplane.controller_manager(self._where))
-        self._run("kube-scheduler", "the scheduler", controlplane.scheduler(self._where))
+        manager = partial(self._run, "kube-controller-manager", controlplane.controller_manager(self._where))
+        self._rooms.own.start("controllers", "the controllers", manager)
+        scheduler = partial(self._run, "kube-scheduler", controlplane.scheduler(self._where))
+        self._rooms.own.start("scheduler", "the scheduler", scheduler)
 
     async def settled(self, client: Client) -> None:
         """Wait until pods can be placed: the node controller has taken its taint off every node."""
         end = time.monotonic() + _PATIENCE
-        pairs = (("the controllers", "kube-controller-manager"), ("the scheduler", "kube-scheduler"))
+        pairs = (("controllers", "kube-controller-manager"), ("scheduler", "kube-scheduler"))
         while True:
             for known_as, log in pairs:
                 self._rooms.must_live(known_as, self._log(log))
@@ -135,7 +141,7 @@ def _keys(folder: Path) -> None:
 
     from clusters.apiserver import certificates
 
-    certificates.make(folder, embedded.NAMES)
+    certificates.context(folder, embedded.NAMES)
     # "EC PRIVATE KEY": kube-apiserver reads the public half out of no other form.
     secret = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL,

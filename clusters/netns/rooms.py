@@ -16,15 +16,21 @@ from typing import TYPE_CHECKING, Any
 from clusters.base import ClusterError
 from clusters.netns import bootstrap, kernel, kubesystem, plan, topology
 from clusters.netns.embedded import EmbeddedPlane
-from clusters.netns.hosts import Host, Process, base_environment, run
+from clusters.netns.hosts import Host, base_environment, run
 from clusters.netns.program import Program
 from clusters.netns.realplane import RealPlane
+from clusters.netns.staticpods import StaticPods
 
 if TYPE_CHECKING:
     from clusters.client import Client
     from clusters.netns.kubelet import Kubelet
 
 _LOG_LINES = 20
+
+
+def log_line(text: str) -> None:
+    """One line in the machine's log."""
+    print(text, flush=True)  # noqa: T201
 
 
 def last_lines(path: Path, count: int = _LOG_LINES) -> list[str]:
@@ -48,7 +54,7 @@ class Rooms:
         self.timings: dict[str, float] = {}  # step -> seconds since the judge asked
         self.plane = RealPlane(self) if config["programs"] else EmbeddedPlane(self)
         self.stop = asyncio.Event()
-        self.own: dict[str, Process] = {}  # the cluster's own programs
+        self.own = StaticPods(log_line)
         self._zygote = zygote
         self.admin: Client  # may do everything; it is there once the API server answers
         self._kubelet: Kubelet | None = None
@@ -120,6 +126,7 @@ class Rooms:
             pipe.write(json.dumps(line) + "\n")
 
     async def _raise(self) -> None:
+        os.set_inheritable(self.config["listener_fd"], False)  # stays open, over the lives of who serves it
         self.network = topology.build(self.nodes)
         # From here on this process lives on the control plane's network; its own namespace is the switch.
         kernel.setns(self.network.hosts["control-plane"], kernel.CLONE_NEWNET)
@@ -149,6 +156,7 @@ class Rooms:
         if self.config["seed"]:
             self.spawn(self._kube_system(self.admin))
         await self.plane.settled(self.admin)
+        self.own.keep()
         self.mark("settled")
 
     def raise_host(self, name: str) -> None:
@@ -174,12 +182,11 @@ class Rooms:
 
     def must_live(self, name: str, log: Path) -> None:
         """ClusterError with the last lines of its log when a program of the cluster's own has ended."""
-        ended = self.own[name].ended
-        if ended.done():
+        pod = self.own[name]
+        if pod.process.ended.done():
             last = (last_lines(log) or ["it said nothing"])[-1]
-            who = name if name.startswith("the ") else f"the cluster's {name}"
-            raise ClusterError(f"{who} ended with status {ended.result()} before it answered: {last}",
-                               log=last_lines(log))
+            raise ClusterError(f"{pod.words} ended with status {pod.process.ended.result()} before it "
+                               f"answered: {last}", log=last_lines(log))
 
     @staticmethod
     def last_lines(path: Path) -> list[str]:

@@ -76,37 +76,32 @@ class Server:
                 yield json.loads(line)
 
 
+def begin(folder: Path, listening: socket.socket, *flags: str) -> subprocess.Popen[bytes]:
+    """Our server as a process of its own on a socket that listens; its files are in ``folder``."""
+    (folder / "tokens.json").write_text('{"test-token": {"user": "tester", "groups": ["system:masters"]}}')
+    argv = [sys.executable, "-c", _START, "--inherit-fd", str(listening.fileno())]
+    argv += ["--token-file", str(folder / "tokens.json"), "--cert-dir", str(folder / "certs")]
+    argv += ["--advertise", "192.168.2.2:6443", *flags]
+    return subprocess.Popen(argv, pass_fds=[listening.fileno()])
+
+
 @contextmanager
 def started(folder: Path, *flags: str) -> Iterator[Server]:
     """Our server as a process of its own, on a port of the kernel's choice, through the inherited socket."""
     listening = socket.create_server(("127.0.0.1", 0))
-    (folder / "tokens.json").write_text('{"test-token": {"user": "tester", "groups": ["system:masters"]}}')
-    argv = [
-        sys.executable,
-        "-c",
-        _START,
-        "--inherit-fd",
-        str(listening.fileno()),
-        "--token-file",
-        str(folder / "tokens.json"),
-        "--cert-dir",
-        str(folder / "certs"),
-        "--advertise",
-        "192.168.2.2:6443",
-        *flags,
-    ]
-    with subprocess.Popen(argv, pass_fds=[listening.fileno()]) as process:
+    with begin(folder, listening, *flags) as process:
         try:
             url = f"https://127.0.0.1:{listening.getsockname()[1]}"
             listening.close()
-            _wait_for(folder / "certs" / "ca.crt", process)
+            wait_for(folder / "certs" / "ca.crt", process)
             yield Server(url, "test-token", str(folder / "certs" / "ca.crt"), True)
         finally:
             process.terminate()
             assert process.wait(10) == 0
 
 
-def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a server has written a file; AssertionError when it ended before."""
     end = time.monotonic() + 20
     while not path.exists():
         assert process.poll() is None, "the server ended at its start"
