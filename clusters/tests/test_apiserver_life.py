@@ -70,7 +70,7 @@ async def session(mortal: Mortal) -> AsyncIterator[aiohttp.ClientSession]:
 async def look_on(http: aiohttp.ClientSession, path: str, version: str, last: str) -> list[Any]:
     """All events from a version on, up to that of the object ``last``, over however many connections."""
     seen: list[Any] = []
-    while not seen or seen[-1][1] != last:
+    while True:
         query = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true"}
         try:
             async with http.get(path, params=query) as answer:
@@ -82,9 +82,10 @@ async def look_on(http: aiohttp.ClientSession, path: str, version: str, last: st
                     version = metadata["resourceVersion"]
                     if event["type"] != "BOOKMARK":
                         seen.append((event["type"], metadata["name"], int(version)))
+                        if metadata["name"] == last:
+                            return seen
         except LOST:
             await asyncio.sleep(0.02)  # between two lives
-    return seen
 
 
 async def write(http: aiohttp.ClientSession, writer: int, count: int, rng: random.Random) -> dict[str, int]:
