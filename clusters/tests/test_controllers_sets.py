@@ -82,7 +82,7 @@ def test_an_update_of_daemons_ends_and_keeps_enough_of_them(most: int, surge: bo
         waiting = [each for each in pods if not is_ready(each)]
         if not waiting and not plan.create and not plan.delete:
             break
-        for each in order.sample(waiting, min(order.randint(turn % 2, 1), len(waiting))):
+        for each in order.sample(waiting, min(order.randint(turn % 3 // 2, 1), len(waiting))):
             each["status"]["conditions"][0]["status"] = "True"
     assert sorted(each["metadata"]["name"] for each in pods) == [f"n{n}-new" for n in range(4)]
     plan = daemonsets.plan(item, pods, NODES, "new", NOW)
@@ -128,7 +128,7 @@ def test_an_update_of_a_stateful_set_goes_from_the_last_and_one_by_one(
                 assert len(waiting) + 3 - len(pods) <= 1
             if not waiting and not plan.create and not plan.delete:
                 break
-            for each in order.sample(waiting, min(order.randint(turn % 2, 1), len(waiting))):
+            for each in order.sample(waiting, min(order.randint(turn % 3 // 2, 1), len(waiting))):
                 each["status"]["conditions"][0]["status"] = "True"
         assert sorted(each["metadata"]["name"] for each in pods) == ["web-0", "web-1", "web-2"]
     marks = {each["metadata"]["name"]: each["metadata"]["labels"][HASH_LABEL] for each in pods}
