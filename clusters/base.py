@@ -161,15 +161,6 @@ class CanSnapshot(Protocol):
         ...
 
 
-@runtime_checkable
-class CanReadLogs(Protocol):
-    """Can read a pod's log where the API server does not serve it."""
-
-    async def logs(self, where: str, name: str = "", lines: int = 20) -> list[str]:
-        """The last ``lines`` lines of a log; ``where`` is ``pod:NAMESPACE/NAME``, ``name`` a container."""
-        ...
-
-
 @dataclass(frozen=True)
 class Frame:
     """One frame seen on the switch: ``at`` is seconds on this machine's CLOCK_MONOTONIC."""

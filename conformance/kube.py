@@ -131,13 +131,13 @@ class Kube:
             said = {"message": response.data.decode("utf-8", "replace")}
         return Answer(response.status, said if isinstance(said, dict) else {"message": str(said)})
 
-    async def text(self, path: str) -> str | None:
-        """The body of a GET as text (logs); None when there is none. Raises KubeError when refused."""
+    async def text(self, path: str) -> str:
+        """The body of a GET as text (logs). Raises KubeError when it is refused."""
         response = await self._run(lambda: self.ask("GET", path))
         said: str = response.data.decode("utf-8", "replace")
-        if response.status not in {200, 404}:
+        if response.status != 200:
             raise KubeError(f"GET {path}: {response.status}: {said[:300]}")
-        return said if response.status == 200 else None
+        return said
 
     async def attempt(self, made: Mapping[str, Any], namespace: str = "") -> Answer:
         """Try to create an object; the answer is the caller's to judge."""

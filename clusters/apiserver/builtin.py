@@ -36,7 +36,8 @@ RESOURCES: tuple[Resource, ...] = (
     _kind("v1", "namespaces", "Namespace", "ns", "finalize status", cluster=True),
     _kind("v1", "nodes", "Node", "no", "status", cluster=True, keeps_status_on_create=True),
     _counted(
-        "v1", "pods", "Pod", "po", "attach binding eviction exec log status", all=True, returns_deleted=True
+        "v1", "pods", "Pod", "po", "attach binding eviction exec log portforward status",
+        all=True, returns_deleted=True,
     ),
     _kind(
         "v1", "services", "Service", "svc", "status", all=True, create_on_update=True, returns_deleted=True

@@ -7,17 +7,19 @@ The protocol, both sides of it (the kubelet listens at ``--kubelet-socket``):
    - ``logs``: ``follow``, ``previous``, ``timestamps`` (booleans), ``tail`` (lines or null), ``since``
      (seconds before now, or null), ``limit`` (bytes or null);
    - ``exec``: ``command`` (list of texts), ``stdin``, ``stdout``, ``stderr``, ``tty`` (booleans);
-   - ``attach``: as ``exec`` without ``command``.
+   - ``attach``: as ``exec`` without ``command``;
+   - ``portforward``: ``port``; the ``container`` is empty.
 
 2. The kubelet answers one line: ``{"ok": true}``, or ``{"ok": false, "code": 404, "reason": "NotFound",
    "error": "sentence"}`` and closes.
 
-3. Then ``logs`` brings raw bytes until the kubelet closes; ``follow`` goes on until the container ends or the
-   API server closes. ``exec`` and ``attach`` speak frames both ways: one byte channel, four bytes length
-   (big-endian), the data. Channels: 0 stdin (to the kubelet), 1 stdout, 2 stderr (from it), 3 the end (from
-   it, last: JSON ``{"status": exit code}`` or ``{"error": "sentence"}``), 4 the size of the terminal (to it:
-   JSON ``{"Width": 80, "Height": 24}``), 255 the channel named in one byte of data is closed (to it; 0 means
-   the end of stdin).
+3. Then ``logs`` brings raw bytes until the kubelet closes; ``follow`` goes on until the container ends or
+   the API server closes. ``portforward`` is the connection itself, each direction with an end of its own.
+   ``exec`` and ``attach`` speak frames both ways: one byte channel, four bytes length (big-endian), the
+   data. Channels: 0 stdin (to the kubelet), 1 stdout, 2 stderr (from it), 3 the end (from it, last: JSON
+   ``{"status": exit code}`` or ``{"error": "sentence"}``), 4 the size of the terminal (to it: JSON
+   ``{"Width": 80, "Height": 24}``), 255 the channel named in one byte of data is closed (to it; 0 means the
+   end of stdin).
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from clusters.apiserver.status import Refused
 
 STDIN, STDOUT, STDERR, END, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 _HEAD = struct.Struct(">BI")
-_LONGEST_LINE = 64 * 1024  # bytes
+LONGEST_LINE = 64 * 1024  # bytes
 _LONGEST_FRAME = 16 * 1024 * 1024  # bytes
 _PATIENCE = 10.0  # seconds for a connection and the first line
 
@@ -58,9 +60,13 @@ class Stream:
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
 
-    async def send(self, channel: int, data: bytes) -> None:
-        """Writes one frame. ConnectionError: the kubelet is gone."""
+    def put(self, channel: int, data: bytes) -> None:
+        """Writes one frame without waiting for the other side to take it."""
         self.writer.write(_HEAD.pack(channel, len(data)) + data)
+
+    async def send(self, channel: int, data: bytes) -> None:
+        """Writes one frame. ConnectionError: the other side is gone."""
+        self.put(channel, data)
         await self.writer.drain()
 
     def close(self) -> None:
@@ -77,7 +83,7 @@ async def ask(path: str, request: dict[str, Any]) -> Stream:
     writer = None
     try:
         async with asyncio.timeout(_PATIENCE):
-            reader, writer = await asyncio.open_unix_connection(path, limit=_LONGEST_LINE)
+            reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_LINE)
             writer.write(msgspec.json.encode(request) + b"\n")
             answer = msgspec.json.decode(await reader.readline())
     except (OSError, ValueError, TimeoutError, msgspec.DecodeError) as error:

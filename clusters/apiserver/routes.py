@@ -19,6 +19,7 @@ _SUBRESOURCE_VERBS = {
     "log": {"get"},
     "exec": {"get", "create"},
     "attach": {"get", "create"},
+    "portforward": {"get", "create"},
 }
 
 

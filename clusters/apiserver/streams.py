@@ -1,28 +1,28 @@
-"""Logs, exec and attach of pods: from kubectl's requests to the kubelet's (see ``kubelet``), and back.
+"""Logs, exec, attach and port-forward of pods: from kubectl's requests to the kubelet's (see ``kubelet``).
 
 Over HTTP: ``log`` is plain text. ``exec`` and ``attach`` are WebSockets with the subprotocols v5 and
-v4.channel.k8s.io (KEP-4006): each message begins with the byte of its channel. SPDY is not spoken.
+v4.channel.k8s.io (KEP-4006): each message begins with the byte of its channel; ``portforward`` is in a module
+of its own. An upgrade to SPDY itself is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from aiohttp import WSMsgType, web
 
-from clusters.apiserver import kubelet, routes
+from clusters.apiserver import kubelet, portforward, routes
 from clusters.apiserver.listing import whole_number
 from clusters.apiserver.parameters import flag
 from clusters.apiserver.registry import Registry
 from clusters.apiserver.status import Refused, bad_request
 
-NAMES = frozenset({"log", "exec", "attach"})
-_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+NAMES = frozenset({"log", "exec", "attach", "portforward"})
 _BLOCK = 64 * 1024  # bytes read from a log at once
 Object = dict[str, Any]
 
@@ -43,17 +43,6 @@ def container_of(pod: Object, asked: str) -> str:
         choice = " ".join(container["name"] for container in groups[0])
         raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{choice}]")
     return str(known[0])
-
-
-def check_started(pod: Object, container: str) -> None:
-    """Refused 400 for a container that has not begun: there is nothing to read or to run in."""
-    status = pod.get("status") or {}
-    for field in ("containerStatuses", "initContainerStatuses"):
-        for told in status.get(field) or ():
-            waiting = (told.get("state") or {}).get("waiting")
-            if told.get("name") == container and waiting and not told.get("lastState"):
-                name, why = pod["metadata"]["name"], waiting.get("reason", "")
-                raise bad_request(f'container "{container}" in pod "{name}" is waiting to start: {why}')
 
 
 def log_request(query: Mapping[str, str], now: float) -> Object:
@@ -98,7 +87,7 @@ def end_status(data: bytes) -> Object:
     return {
         "metadata": {},
         "status": "Failure",
-        "message": str(words or "the kubelet went away before the command ended"),
+        "message": f"Internal error occurred: {words or 'the kubelet went away before the command ended'}",
         "reason": "InternalError",
         "code": 500,
     }
@@ -113,12 +102,14 @@ class Streams:
     async def answer(self, request: web.BaseRequest, target: routes.Target) -> web.StreamResponse:
         """Streams until one side ends. Refused: 400, 404, 503, and as the kubelet refuses."""
         pod = self._registry.get(target.resource, target.key).object
-        container = container_of(pod, request.query.get("container", ""))
-        check_started(pod, container)
-        about = {"namespace": target.namespace, "pod": target.name, "container": container}
+        about: Object = {"namespace": target.namespace, "pod": target.name, "container": ""}
+        if target.subresource == "portforward":
+            _check_scheduled(pod)
+            return await self._forward(request, {"op": "portforward", **about})
+        about["container"] = container_of(pod, request.query.get("container", ""))
         if target.subresource == "log":
-            asked = log_request(request.query, self._registry.now())
-            return await self._log(request, {**asked, **about})
+            asked = {**log_request(request.query, self._registry.now()), **about}
+            return await self._log(request, asked, scheduled=bool(pod["spec"].get("nodeName")))
         query = request.query
         wanted = {name: flag(query.get(name, "")) for name in ("stdin", "stdout", "stderr", "tty")}
         asked = {"op": target.subresource, **about, **wanted}
@@ -126,9 +117,12 @@ class Streams:
             asked["command"] = query.getall("command", [])
             if not asked["command"]:
                 raise bad_request("you must specify at least 1 command for the container")
+        _check_scheduled(pod)
         return await self._talk(request, asked)
 
-    async def _log(self, request: web.BaseRequest, asked: Object) -> web.StreamResponse:
+    async def _log(self, request: web.BaseRequest, asked: Object, *, scheduled: bool) -> web.StreamResponse:
+        if not scheduled:  # no kubelet has it, so it has no log yet; Kubernetes says nothing then
+            return web.Response(text="")
         stream = await kubelet.ask(self._socket, asked)
         answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
         answer.enable_chunked_encoding()
@@ -142,26 +136,60 @@ class Streams:
         return answer
 
     async def _talk(self, request: web.BaseRequest, asked: Object) -> web.StreamResponse:
-        if request.headers.get("Upgrade", "").lower() != "websocket":
-            raise Refused(
-                400,
-                "BadRequest",
-                "Upgrade request required: exec and attach are served over WebSocket (kubectl 1.31 or later)",
-            )
-        stream = await kubelet.ask(self._socket, asked)
-        socket = web.WebSocketResponse(protocols=_PROTOCOLS, autoclose=False, max_msg_size=0)
-        hearing: asyncio.Task[None] | None = None
+        socket = await _upgraded(request, portforward.CHANNELS)
         try:
-            await socket.prepare(request)
-            hearing = asyncio.create_task(_hear(socket, stream))
-            await _tell(socket, stream)
+            stream = await kubelet.ask(self._socket, asked)
+        except Refused as refused:
+            # Told on the last channel: a refusal before the upgrade sends kubectl to SPDY, and so astray.
+            await _finish(socket, msgspec.json.encode({"error": refused.message}))
+            return socket
+        hearing = asyncio.create_task(_hear(socket, stream))
+        try:
+            outputs = [number for number, name in ((kubelet.STDOUT, "stdout"), (kubelet.STDERR, "stderr"))
+                       if asked[name]]
+            await _tell(socket, stream, outputs)
         finally:
             stream.close()
-            if hearing is not None:
-                hearing.cancel()
-                with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-                    await hearing
+            hearing.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await hearing
         return socket
+
+    async def _forward(self, request: web.BaseRequest, asked: Object) -> web.StreamResponse:
+        spoken = request.headers.get("Sec-WebSocket-Protocol", "")
+        if portforward.TUNNEL in [word.strip() for word in spoken.split(",")]:
+            socket = await _upgraded(request, (portforward.TUNNEL,))
+            await portforward.Tunnel(socket, self._socket, asked).serve()
+            return socket
+        ports = portforward.ports_of(request.query.getall("ports", [])) if _upgrades(request) else []
+        socket = await _upgraded(request, portforward.CHANNELS)
+        await portforward.serve_channels(socket, self._socket, asked, ports)
+        return socket
+
+
+def _check_scheduled(pod: Object) -> None:
+    """Refused 400 for a pod that is on no node yet."""
+    if not pod["spec"].get("nodeName"):
+        raise bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
+
+
+def _upgrades(request: web.BaseRequest) -> bool:
+    return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
+async def _upgraded(request: web.BaseRequest, protocols: Sequence[str]) -> web.WebSocketResponse:
+    """The WebSocket of a request. Refused 400 for one that wants SPDY, or nothing at all."""
+    if not _upgrades(request):
+        words = "Upgrade request required: this server speaks WebSocket (kubectl 1.31 or later), not SPDY"
+        raise bad_request(words)
+    socket = web.WebSocketResponse(protocols=protocols, autoclose=False, max_msg_size=0)
+    await socket.prepare(request)
+    return socket
+
+
+async def _finish(socket: web.WebSocketResponse, end: bytes) -> None:
+    await socket.send_bytes(bytes([kubelet.END]) + msgspec.json.encode(end_status(end)))
+    await socket.close()
 
 
 async def _hear(socket: web.WebSocketResponse, stream: kubelet.Stream) -> None:
@@ -180,12 +208,12 @@ async def _hear(socket: web.WebSocketResponse, stream: kubelet.Stream) -> None:
         stream.close()  # the other direction ends with it
 
 
-async def _tell(socket: web.WebSocketResponse, stream: kubelet.Stream) -> None:
+async def _tell(socket: web.WebSocketResponse, stream: kubelet.Stream, outputs: Sequence[int]) -> None:
     """From the kubelet to kubectl, until the command has ended."""
     end = b""
     with contextlib.suppress(ConnectionError):
         # kubectl waits for a first message on each output before it begins.
-        for channel in (kubelet.STDIN, kubelet.STDOUT, kubelet.STDERR, kubelet.END):
+        for channel in (*outputs, kubelet.END):
             await socket.send_bytes(bytes([channel]))
         while (found := await stream.frame()) is not None:
             channel, data = found
@@ -194,5 +222,4 @@ async def _tell(socket: web.WebSocketResponse, stream: kubelet.Stream) -> None:
                 break
             if channel in {kubelet.STDOUT, kubelet.STDERR}:
                 await socket.send_bytes(bytes([channel]) + data)
-        await socket.send_bytes(bytes([kubelet.END]) + msgspec.json.encode(end_status(end)))
-        await socket.close()
+        await _finish(socket, end)

@@ -171,11 +171,6 @@ class NetnsCluster:
         answer = await self._ask(question, timeout + _ASK)
         return answer["status"], answer["output"], answer["error"]
 
-    async def logs(self, where: str, name: str = "", lines: int = 20) -> list[str]:
-        """The last lines of a pod's container (``pod:NAMESPACE/NAME``) or of a command on a node."""
-        answer = await self._ask({"op": "logs", "where": where, "name": name, "lines": lines})
-        return list(answer["lines"])
-
     async def cut_link(self, place: str, *, silently: bool) -> float:
         """Cut the cable of a node or place at the switch, with its carrier (pulled) or silently."""
         return await self._act({"op": "cut", "place": place, "silently": silently})

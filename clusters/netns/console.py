@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from clusters.netns.rooms import Rooms
 
 NAME = "console"
-_WITH_TERMINAL = ("setsid", "--ctty", "--wait")  # a session of its own on that terminal: Ctrl-C, job control
 
 
 class Console:
@@ -72,8 +71,8 @@ class Console:
         if len(fds) != 3 or not argv:
             raise ValueError(f"{len(fds)} descriptors and {len(argv)} words; three and a command needed")
         environment = self._rooms.environment(**({"TERM": term} if term else {}))
-        words = (*_WITH_TERMINAL, *argv) if term else argv
-        return self._rooms.host(where).start(Program(argv=words, env=environment, fds=(0, 1, 2)), fds)
+        program = Program(argv=argv, env=environment, fds=(0, 1, 2), tty=bool(term))
+        return self._rooms.host(where).start(program, fds)
 
     async def _until_end(self, caller: socket.socket, process: Process) -> None:
         leaving = asyncio.ensure_future(_readable(caller))  # it says nothing more: readable means gone

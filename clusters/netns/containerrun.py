@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import Mapping
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
 from clusters.netns import images, podspec, probing
+from clusters.netns.containerlog import Log
 from clusters.netns.hosts import Process, run
 from clusters.netns.podroot import Root
 from clusters.netns.podstatus import ContainerState
 from clusters.netns.program import Program
+from clusters.netns.programio import ProgramIO
 
 if TYPE_CHECKING:
     from clusters.netns.podrun import PodRun
@@ -42,13 +43,13 @@ class ContainerRun:
         self.image = image
         self.state = ContainerState(spec["name"], spec["image"])
         self.process: Process | None = None
-        self.log = pod.folder / "logs" / spec["name"]
+        self.io: ProgramIO | None = None  # of the run that is under way
+        self._log: Log | None = None
         self._life: asyncio.Task[None] | None = None
         self._environment: dict[str, str] = {}
         self._ending = False
         self._finished = False  # it has ended for good
         self._uncounted = False  # it has ended and its next start is a restart not yet counted
-        self._stdin: list[int] = []
 
     def begin(self, maps: Maps) -> None:
         """Start the program and what looks after it. ValueError, ClusterError or OSError: it cannot be.
@@ -93,9 +94,6 @@ class ContainerRun:
         if self._life is not None:
             self._life.cancel()
             await asyncio.gather(self._life, return_exceptions=True)
-        for fd in self._stdin:
-            os.close(fd)
-        self._stdin.clear()
 
     async def _live(self, program: Program, probe: podspec.Probe | None) -> None:
         """Run the program, again and again as the restartPolicy says."""
@@ -125,20 +123,38 @@ class ContainerRun:
             state.restarts, self._uncounted = state.restarts + 1, False
 
     async def _once(self, program: Program, probe: podspec.Probe | None) -> int:
-        fds = [self.pod.network]
-        if self.spec.get("stdin"):
-            if not self._stdin:
-                self._stdin = list(os.pipe2(os.O_CLOEXEC))
-            fds.append(self._stdin[0])
-            program = Program(**{**vars(program), "fds": (0,)})
-        process = self.process = self.pod.host.start(program, fds)
-        await process.started
-        looking = asyncio.create_task(self._look(process, probe))
+        io = self.io = ProgramIO(tty=bool(self.spec.get("tty")), stdin=bool(self.spec.get("stdin")))
+        log = self._log = Log(self._log_path(self.state.restarts))
+        self._log_path(self.state.restarts - 2).unlink(missing_ok=True)
+        io.hearers.append(log.write)
         try:
-            return await process.wait()
+            program = Program(**{**vars(program), "fds": io.numbers, "tty": io.tty})
+            process = self.process = self.pod.host.start(program, [self.pod.network, *io.theirs])
+            io.started()
+            await process.started
+            looking = asyncio.create_task(self._look(process, probe))
+            try:
+                return await process.wait()
+            finally:
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            io.close()
+            log.close()
+            self.io = None
+
+    def log_of(self, *, previous: bool) -> tuple[Path, Log | None]:
+        """The log file of this run, or of the one before; and what tells of its growth while that runs."""
+        running = self.io is not None
+        if previous:
+            return self._log_path(self.state.restarts - 1), None
+        if self._log is None:
+            raise ClusterError(f"container {self.spec['name']} of pod {self.pod.name} has not run yet")
+        return self._log.path, self._log if running else None
+
+    def _log_path(self, restarts: int) -> Path:
+        folder: Path = self.pod.folder / "logs"
+        return folder / f"{self.spec['name']}.{restarts}"
 
     async def _look(self, process: Process, probe: podspec.Probe | None) -> None:
         """Say that the container runs, and whether it is ready, for as long as it does."""
@@ -193,17 +209,31 @@ class ContainerRun:
         self, argv: tuple[str, ...], timeout: float, stdin: bytes = b"",
     ) -> tuple[int, str, str]:
         """Run a command among the container's files, in its network. ClusterError when it is not running."""
+        program = await self._beside(argv)
+        return await run(self.pod.host, program, timeout=timeout, stdin=stdin)
+
+    async def spawn(self, argv: tuple[str, ...], io: ProgramIO) -> Process:
+        """Start a command as ``execute`` does, with these descriptors. ClusterError when it cannot be."""
+        program = await self._beside(argv)
+        extra = {"TERM": "xterm"} if io.tty else {}
+        program = Program(**{**vars(program), "fds": io.numbers, "tty": io.tty, "env": program.env | extra})
+        process = self.pod.host.start(program, io.theirs)
+        io.started()
+        return process
+
+    async def _beside(self, argv: tuple[str, ...]) -> Program:
         if self.process is None or self.process.ended.done():
             raise ClusterError(f"container {self.spec['name']} of pod {self.pod.name} is not running")
-        pid = await self.process.started
-        program = Program(argv=argv, env=self._environment, enter=pid)
-        return await run(self.pod.host, program, timeout=timeout, stdin=stdin)
+        cwd = self.spec.get("workingDir") or "/"
+        return Program(argv=argv, env=self._environment, enter=await self.process.started, cwd=cwd)
 
     def _program(self, maps: Maps) -> Program:
         """The container's program; ValueError says what in its specification is not supported."""
         assert self.image is not None
         pod, rooms = self.pod, self.pod.kubelet.rooms
         own = podspec.environment(pod.pod, self.spec, pod.facts, maps)
+        if self.spec.get("tty"):
+            own.setdefault("TERM", "xterm")
         self._environment = rooms.pod_environment(own)
         command = [podspec.expand(word, own) for word in self.spec.get("command") or ()]
         args = [podspec.expand(word, own) for word in self.spec.get("args") or ()]
@@ -225,7 +255,7 @@ class ContainerRun:
         binds, scratch = self._volumes(maps)
         return Program(
             argv=() if python else words, python=python, args=words if python else (),
-            env=self._environment, cwd=self.spec.get("workingDir") or "/", log=str(self.log),
+            env=self._environment, cwd=self.spec.get("workingDir") or "/",
             hostname="" if pod.on_host else podspec.hostname(pod.pod), net=True,
             root=Root(files, binds, scratch, tuple(rooms.config["keep"])),
         )

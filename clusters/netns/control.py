@@ -1,6 +1,6 @@
 """The machine's control socket: one JSON object a line each way, an answer for every question.
 
-The questions: hello, dial, place, provide, dead, exec, snapshot, logs, down, and those of ``faults`` and of
+The questions: hello, dial, place, provide, dead, exec, snapshot, down, and those of ``faults`` and of
 ``tapping``.
 Only the owner of the run folder (mode 0700) reaches the socket.
 """
@@ -51,7 +51,7 @@ class Control:
         self._server: asyncio.Server | None = None
         self._answers: dict[str, Callable[[Object], Awaitable[Object]]] = {
             "hello": self._hello, "place": self._place, "provide": self._provide, "dead": self._dead,
-            "exec": self._exec, "snapshot": self._snapshot, "logs": self._logs, "down": self._down,
+            "exec": self._exec, "snapshot": self._snapshot, "down": self._down,
             "remove": self._remove,
         }
         faults = Faults(rooms, self._provided)
@@ -190,21 +190,6 @@ class Control:
         for name, path in self._provided.logs(host.name).items():
             texts[f"log/{name}"] = _end_of(path)
         return {"texts": texts}
-
-    async def _logs(self, question: Object) -> Object:
-        """The last lines of a program's log: of a pod's container, a command of a node, or a part of ours."""
-        where, name = question["where"], question.get("name") or ""
-        if where.startswith("pod:"):
-            pod = self._rooms.kubelet.find(*_pod_name(where))
-            logs = {container.spec["name"]: container.log for container in pod.containers}
-            name = name or next(iter(logs), "")
-        else:
-            logs = self._provided.logs(where) | {
-                path.name: path for path in (self._rooms.folder / "logs").iterdir() if path.is_file()
-            }
-        if name not in logs:
-            raise ClusterError(f"{where} has no log {name!r}; there are: {', '.join(sorted(logs)) or 'none'}")
-        return {"lines": last_lines(logs[name], int(question.get("lines") or 20))}
 
     async def _down(self, _question: Object) -> Object:
         asyncio.get_running_loop().call_later(0.005, os._exit, 0)  # the kernel ends everything else

@@ -47,6 +47,7 @@ class EmbeddedPlane:
                   "--token-file", str(internal / "tokens"), "--cert-dir", str(internal / "pki"),
                   "--service-cidr", plan.SERVICE_CIDR, "--cluster-cidr", plan.CLUSTER_CIDR,
                   "--node-port-range", "30000-32767", "--reserve", str(internal / "reserve"),
+                  "--kubelet-socket", str(rooms.folder / "kubelet"),
                   "--san", ",".join(NAMES), "--journal", str(internal / "journal")),
             env=rooms.environment(), log=str(rooms.folder / "logs" / "api-server"), fds=(3,),
         )

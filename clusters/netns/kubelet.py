@@ -108,11 +108,13 @@ class Kubelet:
             if (pod.get("spec") or {}).get("nodeName") in nodes:
                 self._see(pod)
 
-    def find(self, namespace: str, name: str) -> PodRun:
-        """The runner of a pod; ClusterError when no node here runs it."""
+    def find(self, namespace: str, name: str, *, closing: bool = False) -> PodRun:
+        """The runner of a pod, also of one that is ``closing``; ClusterError when no node here runs it."""
         for run in self.runs.values():
             meta = run.pod["metadata"]
-            if meta["name"] == name and meta.get("namespace", "default") == namespace and not run.closing:
+            if meta["name"] == name and meta.get("namespace", "default") == namespace and (
+                closing or not run.closing
+            ):
                 return run
         raise ClusterError(f"no pod {namespace}/{name} runs on a node of this cluster; "
                            f"kubectl get pods -n {namespace} shows those that do")

@@ -7,10 +7,12 @@ the fork (``python``), which costs no start of an interpreter: 13 execs took 2.8
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import os
 import signal
 import sys
+import termios
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,7 +30,8 @@ class Program:
     """What to run. ``net``: the first descriptor beside the message is the network namespace to be in.
 
     ``fds``: which numbers the other descriptors get in the program. ``enter``: the process, by its number on
-    the host, whose mounts and host name to share. ``log``: the file both outputs are appended to.
+    the host, whose mounts and host name to share. ``log``: the file both outputs are appended to. ``tty``:
+    its descriptor 0 is a terminal, which becomes its own: Ctrl-C, job control.
     """
 
     argv: tuple[str, ...] = ()
@@ -40,6 +43,7 @@ class Program:
     hostname: str = ""
     net: bool = False
     fds: tuple[int, ...] = ()
+    tty: bool = False
     enter: int = 0
     root: Root | None = None
 
@@ -76,6 +80,8 @@ def run_child(program: Program, fds: Sequence[int]) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         _descriptors(program, list(fds))
+        if program.tty:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         os.environ.clear()
         os.environ.update(program.env)
         os.chdir(program.cwd)
@@ -88,7 +94,10 @@ def run_child(program: Program, fds: Sequence[int]) -> NoReturn:
     except SystemExit as leaving:
         status = _exit_status(leaving)
     except FileNotFoundError as error:
-        print(f"cannot start: {error.strerror}: {error.filename or program.argv}", file=sys.stderr)  # noqa: T201
+        said = f"{error.strerror}: {error.filename}"
+        if program.argv and error.filename != program.cwd:
+            said = f'exec: "{program.argv[0]}": executable file not found in $PATH'  # as runc says it
+        print(f"cannot start: {said}", file=sys.stderr)  # noqa: T201
     except BaseException:
         status = 1 if status != CANNOT_START else status
         traceback.print_exc()

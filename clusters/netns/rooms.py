@@ -138,6 +138,7 @@ class Rooms:
         self.plane.start()
         from clusters.client import Client  # 0.35 s, while the zygote loads the same and forks the server
         from clusters.netns.kubelet import Kubelet
+        from clusters.netns.streaming import Streaming
 
         self.mark("kubelet loaded")
         await self.plane.answers()
@@ -152,6 +153,7 @@ class Rooms:
         await asyncio.gather(*(self.network_plugin(node) for node in self.nodes))
         self.mark("pod network")
         self._kubelet = Kubelet(self, client)
+        await Streaming(self._kubelet).open(self.folder / "kubelet")
         self.spawn(self._kubelet.serve())
         if self.config["seed"]:
             self.spawn(self._kube_system(self.admin))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp
+
 from clusters.client import Client, NotFound
+from clusters.credentials import read_kubeconfig
 from clusters.netns.cluster import NetnsCluster
 
 Object = dict[str, Any]
@@ -105,3 +109,13 @@ async def get_from(cluster: NetnsCluster, where: str, url: str, patience: float 
     asked = ["curl", "-sS", "-m", f"{patience:g}", url]
     status, output, error = await cluster.run_on(where, asked, timeout=5)
     return output if status == 0 else f"curl {status}: {error}"
+
+
+async def log_of(cluster: NetnsCluster, name: str) -> str:
+    """The log of a pod of namespace default, as the API server gives it."""
+    found = read_kubeconfig(cluster.kubeconfig)
+    tls = ssl.create_default_context(cadata=found.ca)
+    headers = {"Authorization": f"Bearer {found.token}"}
+    async with (aiohttp.ClientSession(headers=headers) as session,
+                session.get(f"{found.server}{PODS}/{name}/log", ssl=tls) as answer):
+        return await answer.text()

@@ -1,4 +1,4 @@
-"""Logs, exec and attach: from HTTP and WebSocket to a kubelet's socket; the test plays the kubelet."""
+"""Logs, exec, attach, port-forward: from HTTP and WebSocket to a kubelet's socket; the test plays that."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import websocket
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusters.apiserver.portforward import ports_of
 from clusters.apiserver.status import Refused
 from clusters.apiserver.streams import container_of, end_status, log_request
 from clusters.tests.test_apiserver_fixture import Server, started
@@ -65,6 +66,10 @@ class PlayedKubelet:
                     reader.read(1)
                     self.gone.set()
                 return
+            if asked["op"] == "portforward":
+                while line := reader.readline():
+                    connection.sendall(f"{asked['port']} got ".encode() + line)
+                return
             self._command(connection, reader, asked)
 
     def _command(self, connection: socket.socket, reader: Any, asked: dict[str, Any]) -> None:
@@ -86,16 +91,11 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, P
     folder = tmp_path_factory.mktemp("streams")
     kubelet = PlayedKubelet(str(folder / "kubelet"))
     with started(folder, "--kubelet-socket", str(folder / "kubelet")) as server:
-        for name, containers in (("one", "a"), ("two", "ab"), ("refused", "a"), ("waits", "a")):
-            spec = {"containers": [{"name": c, "image": "debian"} for c in containers]}
+        for name, containers in (("one", "a"), ("two", "ab"), ("refused", "a"), ("nowhere", "a")):
+            spec: dict[str, Any] = {"containers": [{"name": c, "image": "debian"} for c in containers]}
+            if name != "nowhere":
+                spec["nodeName"] = "here"
             server.ok("POST", "/api/v1/namespaces/default/pods", {"metadata": {"name": name}, "spec": spec})
-        waiting = {"name": "a", "state": {"waiting": {"reason": "ContainerCreating"}}}
-        server.ok(
-            "PATCH",
-            "/api/v1/namespaces/default/pods/waits/status",
-            {"status": {"containerStatuses": [waiting]}},
-            "application/merge-patch+json",
-        )
         yield server, kubelet
     kubelet.close()
 
@@ -131,7 +131,6 @@ def test_following_a_log_ends_with_the_reader(played: tuple[Server, PlayedKubele
     [
         ("two", {}, 400, "a container name must be specified for pod two, choose one of: [a b]"),
         ("two", {"container": "c"}, 400, "container c is not valid for pod two"),
-        ("waits", {}, 400, 'container "a" in pod "waits" is waiting to start: ContainerCreating'),
         ("refused", {"previous": "1"}, 404, "no previous container"),
         ("nobody", {}, 404, 'pods "nobody" not found'),
         ("one", {"tailLines": "x"}, 400, "tailLines must be a whole number"),
@@ -147,7 +146,7 @@ def test_logs_that_cannot_be_had(
 
 def test_without_a_kubelet_it_is_said(tmp_path: Path) -> None:
     with started(tmp_path, "--kubelet-socket", str(tmp_path / "none")) as server:
-        spec = {"containers": [{"name": "a", "image": "debian"}]}
+        spec = {"nodeName": "here", "containers": [{"name": "a", "image": "debian"}]}
         server.ok("POST", "/api/v1/namespaces/default/pods", {"metadata": {"name": "p"}, "spec": spec})
         code, reason, message = server.refused("GET", pod("p", "log"))
         assert (code, reason) == (503, "ServiceUnavailable") and "does not answer" in message
@@ -196,6 +195,52 @@ def test_what_is_typed_arrives_and_its_end_too(played: tuple[Server, PlayedKubel
     found, status = heard(connection)
     assert found[1] == b"attached\nhello" and found[2] == b'{"Width":80,"Height":24}'
     assert status["status"] == "Success" and kubelet.asked[-1]["tty"] is True
+
+
+def test_what_the_kubelet_refuses_is_told_on_the_last_channel(played: tuple[Server, PlayedKubelet]) -> None:
+    _, status = heard(opened(played[0], pod("refused", "exec") + "?command=x&stdout=true"))
+    assert status["message"] == "Internal error occurred: no previous container" and status["code"] == 500
+
+
+def test_a_pod_on_no_node_has_an_empty_log_and_runs_nothing(played: tuple[Server, PlayedKubelet]) -> None:
+    server, _ = played
+    assert server.session.get(server.url + pod("nowhere", "log"), timeout=10).text == ""
+    message = server.refused("GET", pod("nowhere", "exec"), command="x")[2]
+    assert message == "pod nowhere does not have a host assigned"
+
+
+def test_two_ports_go_over_channels_of_their_own(played: tuple[Server, PlayedKubelet]) -> None:
+    connection = opened(played[0], pod("one", "portforward") + "?ports=80,8080", "v4.channel.k8s.io")
+    heads = {connection.recv()[:3] for _ in range(4)}
+    assert heads == {bytes([n]) + struct.pack("<H", port) for n, port in enumerate((80, 80, 8080, 8080))}
+    connection.send_binary(b"\2hello\n")
+    assert connection.recv() == b"\x028080 got hello\n"
+    connection.send_binary(b"\0you\n")
+    assert connection.recv() == b"\x0080 got you\n"
+    connection.close()
+
+
+def test_a_forward_that_the_kubelet_refuses_says_why_on_its_error_channel(
+    played: tuple[Server, PlayedKubelet],
+) -> None:
+    connection = opened(played[0], pod("refused", "portforward") + "?ports=81", "v4.channel.k8s.io")
+    assert connection.recv() and connection.recv()
+    assert connection.recv() == b"\1no previous container"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([], 'query parameter "ports" is required'),
+        (["x"], 'unable to parse "x" as a port'),
+        (["80,0"], 'unable to parse "0" as a port'),
+        (["65536"], "it must be 1 to 65535"),
+    ],
+)
+def test_a_forward_needs_ports(values: list[str], words: str) -> None:
+    assert ports_of(["80,81", "82"]) == [80, 81, 82]
+    with pytest.raises(Refused, match=words):
+        ports_of(values)
 
 
 def test_exec_wants_a_command_and_an_upgrade(played: tuple[Server, PlayedKubelet]) -> None:
