@@ -26,7 +26,8 @@ def read(path: Path) -> list[Object]:
     try:
         found = [item for item in yaml.safe_load_all(path.read_text(encoding="utf-8")) if item is not None]
     except OSError as error:
-        raise ClusterError(f"{path}: this manifest cannot be read ({error.strerror})") from error
+        raise ClusterError(f"{path}: this manifest cannot be read ({error.strerror}); it is looked for "
+                           "beside its descriptor and among what ci/peers/build has made") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ClusterError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     for number, item in enumerate(found, 1):

@@ -243,7 +243,10 @@ async def test_programs_that_end_are_reported_with_their_last_lines(cluster: Net
     with pytest.raises(ClusterError, match=r"breaks on k3s-\S+ ended with status 5") as caught:
         await cluster.provide(failing)
     assert caught.value.log == ("I cannot",)
-    with pytest.raises(ClusterError, match="runs already"):
+    assert await cluster.dead() == []  # nothing is left of it, and another can be started
+    ends = Implementation("ends", "1", per_node=(Command("ends", argv=("sh", "-c", "exit 5")),))
+    await cluster.provide(ends)
+    with pytest.raises(ClusterError, match="'ends' runs already"):
         await cluster.provide(failing)
 
     async def all_dead() -> bool:
