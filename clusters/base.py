@@ -30,6 +30,7 @@ class Node:
     name: str
     addresses: tuple[str, ...]  # addresses on the node network, primary family first
     pod_cidrs: tuple[str, ...]
+    control_plane: bool = False  # the API server runs there and would go with it
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class Cluster(Protocol):
     url: str
     kubeconfig: Path  # reaches the API server from where the judge runs
     namespace: str | None  # where the seed's objects go: "default" when the cluster is the seed's own
+    restart_seconds: float  # what ``CanSignal.restart`` of one program takes at most
+    icmp_pause: float  # seconds between two ICMP errors of a node to the same host; 0: they are not limited
 
     async def nodes(self) -> list[Node]:
         """Nodes that can run pods, in name order of the cluster's own list."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from clusters.base import Cluster, ClusterError
 
-SCHEMES = ("netns", "netns-kept")
-_LATER = ("kind", "kubeconfig", "k3s+ssh")
+SCHEMES = ("netns", "netns-kept", "kind", "kubeconfig")
+_LATER = ("k3s+ssh",)
 
 
 async def locate(url: str, *, preload: Sequence[str] = ()) -> Cluster:
@@ -27,6 +27,14 @@ async def locate(url: str, *, preload: Sequence[str] = ()) -> Cluster:
         from clusters.netns.attached import AttachedCluster
 
         return await AttachedCluster.attach(url)
+    if scheme == "kind":
+        from clusters.kind.cluster import KindCluster
+
+        return await KindCluster.start(url)
+    if scheme == "kubeconfig":
+        from clusters.kubeconfig.cluster import KubeconfigCluster
+
+        return await KubeconfigCluster.reach(url)
     if scheme in _LATER:
         raise ClusterError(f"{url}: {scheme}:// is not built yet; this version has {_schemes()}")
     raise ClusterError(f"{url}: unknown scheme {scheme}://; this version has {_schemes()}")

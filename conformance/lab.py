@@ -215,6 +215,14 @@ class Lab:
             return []
         return await timing.holds(self, series, aims, acceptable, f"{says}, on every try")
 
+    def refusals(self, target: tuple[str, int]) -> Probe:
+        """TCP attempts that an ICMP error may answer: no faster than the nodes of this cluster send those."""
+        pause = self.rig.cluster.icmp_pause
+        attempt = self.timing.attempt.seconds
+        if not pause:
+            return Probe("tcp", target, count=100, timeout=attempt)
+        return Probe("tcp", target, count=15, interval=pause, timeout=attempt)
+
     def now(self) -> float:
         """Seconds since the run began."""
         return self.evidence.now()

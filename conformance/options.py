@@ -31,6 +31,7 @@ class Options:
     level: tuple[str, ...] = ()
     out: str = "out"
     agent_image: str = "python:3"
+    nextcloud_image: str = "nextcloud:latest"
     slower: float = 1.0  # patience times this
     jobs: int = 8  # requirements under way at once
 

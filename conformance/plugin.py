@@ -25,6 +25,7 @@ _FLAGS = {
     "profile": "a named set of requirements",
     "slower": "stretch patience, never a rule, this many times",
     "agent_image": "any image with Python 3.8 or newer",
+    "nextcloud_image": "the NextCloud of the post's requirements, or a stand-in (nextcloud:latest)",
 }
 _RUNNING: pytest.StashKey[Running] = pytest.StashKey()
 _OPTIONS = pytest.StashKey[Any]()

@@ -17,7 +17,7 @@ from conformance.rig import Backend, Rig, Wanted, is_ready, raise_if_stuck
 
 DEPLOYMENT, CLUSTER_IP, NODE_PORT = "nextcloud-dev", "nextcloud-dev-clusterip", "nextcloud-dev-nodeport"
 LABELS = {"app": "nextcloud", "environment": "dev"}
-CONTAINER = {"name": "nextcloud", "image": "nextcloud:latest", "ports": [{"containerPort": 80}]}
+CONTAINER = {"name": "nextcloud", "ports": [{"containerPort": 80}]}
 REPLICAS = 2
 
 
@@ -55,7 +55,8 @@ async def stand(rig: Rig) -> Post:
     namespace = namespace_of(rig)
     if rig.cluster.namespace is None:
         await rig.make_namespace(namespace)
-    deployment = objects.deployment(DEPLOYMENT, rig.run, REPLICAS, LABELS, CONTAINER)
+    container = {**CONTAINER, "image": rig.nextcloud}
+    deployment = objects.deployment(DEPLOYMENT, rig.run, REPLICAS, LABELS, container)
     made = await asyncio.gather(
         rig.kube.create(deployment, namespace),
         *[rig.kube.create(service(name, rig.run), namespace) for name in (CLUSTER_IP, NODE_PORT)],

@@ -72,9 +72,9 @@ class Rig:
 
     def __init__(
         self, cluster: Cluster, kube: Kube, *, run: str, image: str, timing: Timing, declaration: Declaration,
-        now: Callable[[], float],
+        now: Callable[[], float], nextcloud: str = "nextcloud:latest",
     ) -> None:
-        self.cluster, self.kube, self.run, self.image = cluster, kube, run, image
+        self.cluster, self.kube, self.run, self.image, self.nextcloud = cluster, kube, run, image, nextcloud
         self.timing, self.declaration, self.now = timing, declaration, now
         self.nodes: list[Node] = []
         self.clients: list[Vantage] = []
@@ -261,7 +261,7 @@ def raise_if_stuck(pod: Object | None) -> None:
             assert pod is not None
             raise KubeError(
                 f"pod {pod['metadata']['name']}: {waiting['reason']}: {waiting.get('message', '')}; "
-                "choose an image that this cluster can pull (--agent-image)"
+                "choose an image that this cluster has or can pull (--agent-image, --nextcloud-image)"
             )
 
 

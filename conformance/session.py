@@ -143,12 +143,8 @@ async def _cluster(plan: Plan) -> Cluster:
     if plan.implementation is None:
         return cluster
     try:
-        if not isinstance(cluster, CanRunImplementation):
-            raise ClusterError(
-                f"{plan.options.cluster}: this cluster cannot start {plan.implementation.name}; "
-                "use netns://, or `run` to judge what is there"
-            )
-        await cluster.provide(plan.implementation)
+        if isinstance(cluster, CanRunImplementation):
+            await cluster.provide(plan.implementation)  # elsewhere the descriptor says what is there already
     except BaseException as problem:
         await asyncio.shield(cluster.close())
         if isinstance(problem, ClusterError):
@@ -180,7 +176,7 @@ async def judged(
     evidence.header(run=run, **await asyncio.to_thread(_facts, plan, cluster, version))
     rig = Rig(
         cluster, client, run=run, image=plan.options.agent_image, timing=plan.timing,
-        declaration=plan.declaration, now=evidence.now,
+        declaration=plan.declaration, now=evidence.now, nextcloud=plan.options.nextcloud_image,
     )
     engine = Engine(rig, evidence, plan.selected, jobs=plan.options.jobs, ended=ended)
     ticking = asyncio.create_task(_tick(engine, show, every))

@@ -120,8 +120,13 @@ class Vantage:
             if status in {502, 503, 504}:
                 raise VantageGone(f"{self.name} at {self.place}: {status} on the way: {short}") from problem
             raise WrongAgent(f"{self.name}: {path} answered {status}, not JSON: {short}") from problem
-        if status in {502, 503, 504}:
+        if status in {502, 503, 504} or _from_api_server(said):
             raise VantageGone(f"{self.name} at {self.place}: {status} on the way: {said}")
         if status != 200 or not isinstance(said, dict):
             raise WrongAgent(f"{self.name}: {path} answered {status}: {said}")
         return said
+
+
+def _from_api_server(said: Any) -> bool:
+    """True when it was the API server's proxy that answered: the pod is not, or not yet, where it was."""
+    return isinstance(said, dict) and said.get("kind") == "Status" and said.get("status") == "Failure"

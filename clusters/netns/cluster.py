@@ -56,6 +56,8 @@ class NetnsCluster:
     """A running embedded cluster. Powers: all of ``clusters.base``."""
 
     places = ("outside", "behind-router")
+    restart_seconds = 1.6
+    icmp_pause = 0.0  # the topology lifts the kernel's limit
 
     def __init__(self, url: str, options: plan.Options) -> None:
         self.url = url

@@ -145,3 +145,7 @@ def main(args: Sequence[str]) -> int:
     """Run until killed; the port may be given as the only argument (default 80)."""
     asyncio.run(serve(int(args[0]) if args and args[0].isdigit() else 80))
     return 0
+
+
+if __name__ == "__main__":  # the program of an image, where there is no embedded cluster
+    sys.exit(main(sys.argv[1:]))

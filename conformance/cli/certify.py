@@ -10,7 +10,7 @@ from typing import Any
 
 from conformance.cli.running import run_and_report
 from conformance.cli.selection import add_running, add_selection, options_of
-from conformance.session import REFERENCE
+from conformance.session import REFERENCE, RunError
 
 CLUSTER = "netns://?seed"
 
@@ -29,5 +29,8 @@ def add(commands: Any) -> None:
 def command(arguments: argparse.Namespace) -> int:
     """Certify; the files are under ``OUT/certificate/<implementation>/``."""
     options = options_of(arguments, cluster=CLUSTER, implementation=REFERENCE)
+    if not options.cluster.startswith("netns"):
+        raise RunError(f"{options.cluster}: certify starts what it judges, and only netns:// clusters can do that; for "
+                       "what is there already: service-conformance run --cluster URL --implementation FILE")
     name = Path(options.implementation).name.removesuffix(".toml")
     return run_and_report(options, Path(options.out) / "certificate" / name)

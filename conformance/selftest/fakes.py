@@ -103,6 +103,8 @@ class FakeCluster:
     url: str = "fake://"
     kubeconfig: Path = Path("/nonexistent")
     namespace: str | None = None
+    icmp_pause: float = 0.0
+    restart_seconds: float = 0.8
     died: list[str] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=lambda: {"iptables-save": "*nat\nCOMMIT\n"})
 

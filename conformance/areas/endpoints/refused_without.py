@@ -23,6 +23,6 @@ async def refused_without(lab: Lab) -> None:
     if not await lab.serves("with an endpoint", answered, Answered(by=backends.nonces), says):
         return
     empty = await lab.service([port(80)], selector={"app": "nobody"}, name="empty")
-    refused = each(lab.clients, Probe("tcp", (empty.ip, 80), count=100, timeout=attempt))
+    refused = each(lab.clients, lab.refusals((empty.ip, 80)))
     says = "a Service without endpoints refuses TCP at once, from a pod on every node"
     await lab.serves("without endpoints", refused, Refused(), says, within=lab.timing.refuses)

@@ -12,7 +12,7 @@ from conformance.requirements import Level, requirement
 from conformance.restarting import proxy, restart
 from conformance.timing import Aim
 
-INTERVAL, AFTER = 0.003, 4.8  # 333 new connections a second and place; seconds
+INTERVAL, COUNT = 0.003, 1600  # seconds between new connections of a client, at least; how many
 PATIENCE = 0.9  # seconds: a first packet that is lost is sent again after one second, and shall not hide
 HELD = 20  # established connections a place, each with something to say ten times a second
 
@@ -28,7 +28,8 @@ async def proxy_restart(lab: Lab) -> None:
     backends = await lab.backends(2)
     served = await lab.service([port(80)], backends, type="NodePort")
     through = Probe("tcp", (lab.nodes[0].addresses[0], served.node_port()), interval=0.01, timeout=PATIENCE)
-    inside = Probe("tcp", (served.ip, 80), interval=INTERVAL, timeout=PATIENCE)
+    after = lab.rig.cluster.restart_seconds * len(lab.nodes)
+    inside = Probe("tcp", (served.ip, 80), interval=max(INTERVAL, after / COUNT), timeout=PATIENCE)
     held = Probe("held", (served.ip, 80), concurrency=HELD, interval=0.1, timeout=lab.timing.attempt.seconds)
     aims = {f"new connections, {one.name}": Aim(one, inside) for one in lab.clients}
     aims |= {"new connections, outside": Aim(lab.outside, through)}
@@ -42,9 +43,9 @@ async def proxy_restart(lab: Lab) -> None:
     async def one_after_another() -> float:
         return [await restart(lab, node.name, command) for node in lab.nodes][-1]
 
-    measured = await around(lab, aims, one_after_another, after=AFTER)
+    measured = await around(lab, aims, one_after_another, after=after)
     record(lab, measured, "the last proxy is ready again")
     if measured.acted > measured.last:
-        lab.evidence.unknown(lab.id, f"the restarts took longer than {AFTER:g} s")
+        lab.evidence.unknown(lab.id, f"the restarts took longer than {after:g} s")
     for name in measured.series:
         lab.expect("every", name, {"acceptable": right.to_json()}, says)

@@ -1,0 +1,1 @@
+"""Clusters of kind, Kubernetes in containers: ``kind://NAME``."""

@@ -1,0 +1,64 @@
+"""What can be done to a kind node: its network cut silently or by its cable, its power taken, a signal sent.
+
+A silent cut is a rule of the node's own ingress and egress hooks: the carrier stays, nothing passes, and
+Docker still reaches the node to undo it.
+"""
+
+from __future__ import annotations
+
+import time
+
+from clusters.base import ClusterError
+from clusters.kind.docker import checked, docker, inside
+
+_TABLE = "service-conformance-cut"
+_CUT = f"""table netdev {_TABLE} {{
+  chain in {{ type filter hook ingress device eth0 priority -500; policy drop; }}
+  chain out {{ type filter hook egress device eth0 priority -500; policy drop; }}
+}}
+"""
+_ROUTES = "/run/service-conformance-routes"
+
+
+async def cut(container: str, *, silently: bool) -> float:
+    """Cut the node off; gives seconds on CLOCK_MONOTONIC just after the act. Raises ClusterError."""
+    if silently:
+        await docker("exec", "-i", container, "nft", "-f", "-", stdin=_CUT)
+        return time.monotonic()
+    await checked(container, "sh", "-c", f"ip route save dev eth0 > {_ROUTES} && ip link set eth0 down")
+    return time.monotonic()
+
+
+async def heal(container: str) -> float:
+    """Undo a cut of either kind; a link that is whole stays so."""
+    script = (
+        f"nft delete table netdev {_TABLE} 2>/dev/null; "
+        f"[ -f {_ROUTES} ] || exit 0; ip link set eth0 up && "
+        f"ip route restore < {_ROUTES} 2>/dev/null; rm -f {_ROUTES}"
+    )
+    await inside(container, ["sh", "-c", script], timeout=20.0)
+    return time.monotonic()
+
+
+async def power_off(container: str) -> float:
+    """End every process of the node at once, and with its network its cable. Raises ClusterError."""
+    await docker("kill", container)
+    return time.monotonic()
+
+
+async def power_on(container: str) -> float:
+    """Start the node again. Raises ClusterError."""
+    await docker("start", container)
+    return time.monotonic()
+
+
+async def signal(container: str, command: str, number: int) -> float:
+    """Send a signal to every process of the node that is called ``command``. Raises ClusterError."""
+    status, _, said = await inside(container, ["pkill", f"-{number}", "-x", command[:15]], timeout=20.0)
+    if status == 1:
+        raise ClusterError(
+            f"{container}: no process is called {command}; {container} has those of `docker top {container}`"
+        )
+    if status != 0:
+        raise ClusterError(f"{container}: pkill -{number} {command}: {said.strip()}")
+    return time.monotonic()

@@ -1,0 +1,1 @@
+"""Any cluster that a kubeconfig reaches: ``kubeconfig://PATH?context=NAME``."""
