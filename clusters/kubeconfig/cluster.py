@@ -100,7 +100,7 @@ class PodWorkload:
 class KubeconfigCluster:
     """Any cluster; the protocol of ``clusters.base.Cluster`` and no power."""
 
-    restart_seconds = 5.0  # a pod is deleted, and its DaemonSet makes another
+    restart_seconds = 2.5  # a pod is deleted, and its DaemonSet makes another
     icmp_pause = 1.1  # Linux sends one a second to the same host (net.ipv4.icmp_ratelimit, 1000 ms)
 
     def __init__(self, url: str, kubeconfig: Path) -> None:

@@ -30,7 +30,7 @@ def command(arguments: argparse.Namespace) -> int:
     """Certify; the files are under ``OUT/certificate/<implementation>/``."""
     options = options_of(arguments, cluster=CLUSTER, implementation=REFERENCE)
     if not options.cluster.startswith("netns"):
-        raise RunError(f"{options.cluster}: certify starts what it judges, and only netns:// clusters can do that; for "
-                       "what is there already: service-conformance run --cluster URL --implementation FILE")
+        raise RunError(f"{options.cluster}: certify starts what it judges, which only netns:// can; "
+                       "for what is there: service-conformance run --cluster URL --implementation FILE")
     name = Path(options.implementation).name.removesuffix(".toml")
     return run_and_report(options, Path(options.out) / "certificate" / name)

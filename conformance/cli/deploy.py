@@ -1,4 +1,4 @@
-"""``service-conformance deploy``: the reference implementation on a cluster that is there, and off it again."""
+"""``service-conformance deploy``: the reference implementation on a cluster that is there, and off it."""
 
 from __future__ import annotations
 
