@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from implementation import cli, modes
-from implementation.dataplane.iptables import chains, layout, names
+from implementation.dataplane.iptables import chains, layout, names, restore
 from implementation.dataplane.iptables.layout import Ruleset
 from implementation.objects import Service, ServicePort, SliceEndpoint
 from implementation.state import merge, policy, serve, topology, usable
@@ -20,10 +20,10 @@ from implementation.tests.build import NODE, OPTIONS, endpoints_of, service
 ROOT = Path(__file__).resolve().parents[1]
 MINIATURES = sorted((ROOT / "miniatures").glob("*.toml"))
 DESCRIPTORS = sorted((ROOT / "descriptors").glob("*.toml"))
-ROOMS: list[ModuleType] = [chains, layout, names, serve, merge, policy, topology, usable, modes]
+ROOMS: list[ModuleType] = [chains, layout, names, restore, serve, merge, policy, topology, usable, modes]
 
 # The rules of the Services there are do not show what is done to the data plane itself.
-OVER_TIME = {"flushes_at_start", "keeps_deleted_services", "forgets_connections"}
+OVER_TIME = {"flushes_at_start", "keeps_deleted_services", "forgets_connections", "writes_twice"}
 
 
 def program(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from conformance.expectations import Answered
+from conformance.features import Feature
 from conformance.lab import Lab
 from conformance.objects import port
 from conformance.probes import Probe
@@ -24,7 +25,7 @@ async def seen_as_itself(lab: Lab, here: int, there: int) -> None:
 
 
 @requirement(
-    "CLUSTERIP-06", Level.CORE, needs={"two-nodes"},
+    "CLUSTERIP-06", Level.CORE, needs={"two-nodes"}, features={Feature.CLIENT_ADDRESS},
     source="e2e service.go, 'should preserve source pod IP for traffic thru service cluster IP'; "
     "kubernetes.io/docs/tutorials/services/source-ip",
 )

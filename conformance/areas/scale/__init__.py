@@ -1,0 +1,1 @@
+"""Requirements on what many objects and many changes cost."""
