@@ -37,12 +37,15 @@ class Pool:
         self, first: int, last: int, band: int, rng: random.Random, kept: Iterable[int] = ()
     ) -> None:
         self.first, self.last, self.band = first, last, band
+        self.more: dict[str, list[tuple[int, int, int]]] = {}  # other ranges by name: first, last, band
         self.taken: set[int] = set()
         self.kept = frozenset(kept)
         self._rng = rng
 
     def __contains__(self, number: int) -> bool:
-        return self.first <= number <= self.last
+        return self.first <= number <= self.last or any(
+            first <= number <= last for spans in self.more.values() for first, last, _ in spans
+        )
 
     def take(self, number: int) -> bool:
         """Takes one number; False when it is taken already."""
@@ -57,7 +60,9 @@ class Pool:
 
     def next(self) -> int:
         """Takes a free number, from the upper band if there is one. Full: none is left."""
-        for low, high in ((self.first + self.band, self.last), (self.first, self.first + self.band - 1)):
+        spans = [(self.first, self.last, self.band), *(span for each in self.more.values() for span in each)]
+        above = [(first + band, last) for first, last, band in spans]
+        for low, high in above + [(first, first + band - 1) for first, _, band in spans]:
             number = self._free(low, high)
             if number is not None:
                 self.taken.add(number)
@@ -78,11 +83,16 @@ class Pool:
 
 def address_pool(network: Network, rng: random.Random, kept: Iterable[str] = ()) -> Pool:
     """The Service addresses of a network: without its own and (IPv4) the broadcast address."""
-    first = int(network.network_address) + 1
-    last = int(network.broadcast_address) - (network.version == 4)
-    band = _band(network.num_addresses, step=16, lowest=16, highest=256)
+    first, last, band = address_span(network)
     numbers = (int(ip) for ip in map(ipaddress.ip_address, kept) if ip in network)
     return Pool(first, last, band, rng, numbers)
+
+
+def address_span(network: Network) -> tuple[int, int, int]:
+    """The first and last Service address of a network, and how many, from below, only who asks gets."""
+    first = int(network.network_address) + 1
+    last = int(network.broadcast_address) - (network.version == 4)
+    return first, last, _band(network.num_addresses, step=16, lowest=16, highest=256)
 
 
 def port_pool(first: int, last: int, rng: random.Random, kept: Iterable[int] = ()) -> Pool:

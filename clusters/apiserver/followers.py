@@ -6,13 +6,13 @@ objects; a CustomResourceDefinition makes its kinds served, and takes their obje
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from clusters.apiserver import definitions
 from clusters.apiserver.builtin import builtin
 from clusters.apiserver.deletion import DeleteOptions
 from clusters.apiserver.resources import Resource
+from clusters.apiserver.service_networks import ADDRESSES, NETWORKS, ServiceNetworks
 from clusters.apiserver.store import Key
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 _ACCOUNTS, _MAPS = builtin("", "v1", "serviceaccounts"), builtin("", "v1", "configmaps")
 _NAMESPACES = builtin("", "v1", "namespaces")
-_ADDRESSES = builtin("networking.k8s.io", "v1", "ipaddresses")
 _DEFINITIONS = builtin("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 _ROOT_CA = "kube-root-ca.crt"
 
@@ -31,7 +30,7 @@ class Followers:
 
     def __init__(self, registry: Registry, root_ca: str) -> None:
         self._registry, self._root_ca = registry, root_ca
-        self._held: dict[Key, set[str]] = {}  # the addresses each Service has an object for
+        self._networks = ServiceNetworks(registry)
 
     def written(self, resource: Resource, key: Key, obj: Object) -> None:
         """To be called after every write."""
@@ -39,14 +38,20 @@ class Followers:
             if "deletionTimestamp" not in obj["metadata"]:
                 self._furnish(key[1])
         elif resource.core_kind == "Service":
-            self._keep_addresses(key, _addresses(obj))
+            self._networks.serve(key, obj)
+        elif resource is NETWORKS:
+            self._networks.network_written(key, obj)
+        elif resource is ADDRESSES:
+            self._networks.address_written(key[1])
         elif resource is _DEFINITIONS:
             self._define(key, obj)
 
     def removed(self, resource: Resource, key: Key, obj: Object) -> None:
         """To be called after every removal."""
         if resource.core_kind == "Service":
-            self._keep_addresses(key, set())
+            self._networks.serve(key, None)
+        elif resource is ADDRESSES:
+            self._networks.address_removed(key[1])
         elif resource is _DEFINITIONS:
             self._undefine(obj)
         elif resource in {_ACCOUNTS, _MAPS} and key[1] in {"default", _ROOT_CA}:
@@ -54,10 +59,19 @@ class Followers:
             if home is not None and "deletionTimestamp" not in home.object["metadata"]:
                 self._furnish(key[0])
 
-    def adopt(self, key: Key, service: Object) -> None:
-        """Takes on a Service of an earlier life, whose IPAddress objects are there."""
-        if addresses := _addresses(service):
-            self._held[key] = addresses
+    def adopt(self, resource: Resource, key: Key, obj: Object) -> None:
+        """Takes on an object of an earlier life: what follows from it is there."""
+        if resource.core_kind == "Service":
+            self._networks.adopt(key, obj)
+        elif resource is NETWORKS:
+            self._networks.adopt_network(key, obj)
+        elif resource is ADDRESSES:
+            self._networks.address_written(key[1])
+
+    def leaving(self, resource: Resource, key: Key) -> None:
+        """To be called after an object was marked for deletion."""
+        if resource is NETWORKS:
+            self._networks.network_leaves(key)
 
     def _furnish(self, namespace: str) -> None:
         store = self._registry.store
@@ -66,20 +80,6 @@ class Followers:
         if self._root_ca and store.get(_MAPS, (namespace, _ROOT_CA)) is None:
             told = {"metadata": {"name": _ROOT_CA}, "data": {"ca.crt": self._root_ca}}
             self._registry.create(_MAPS, namespace, told)
-
-    def _keep_addresses(self, key: Key, wanted: set[str]) -> None:
-        """Makes the IPAddress objects of a Service those of its addresses."""
-        store = self._registry.store
-        before = self._held.get(key, set())
-        for address in before - wanted:
-            if store.get(_ADDRESSES, ("", address)) is not None:
-                self._registry.delete(_ADDRESSES, ("", address), DeleteOptions())
-        for address in wanted - before:
-            if store.get(_ADDRESSES, ("", address)) is None:
-                self._registry.create(_ADDRESSES, "", _address_object(key, address))
-        self._held.pop(key, None)
-        if wanted:
-            self._held[key] = wanted
 
     def _define(self, key: Key, obj: Object) -> None:
         store = self._registry.store
@@ -97,17 +97,3 @@ class Followers:
                     if store.get(resource, key) is not None:
                         self._registry.delete(resource, key, DeleteOptions())
             store.serve_no_more(resource)
-
-
-def _addresses(service: Object) -> set[str]:
-    return {address for address in service["spec"].get("clusterIPs") or () if address != "None"}
-
-
-def _address_object(key: Key, address: str) -> Object:
-    family = f"IPv{ipaddress.ip_address(address).version}"
-    labels = {
-        "ipaddress.kubernetes.io/ip-family": family,
-        "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
-    }
-    parent = {"group": "", "resource": "services", "namespace": key[0], "name": key[1]}
-    return {"metadata": {"name": address, "labels": labels}, "spec": {"parentRef": parent}}

@@ -84,7 +84,7 @@ class Registry:
                 self._deleter.adopt(resource, key, entry.object)
                 if resource.core_kind == "Service":
                     self.allocator.adopt(entry.object["spec"])
-                    self._followers.adopt(key, entry.object)
+                self._followers.adopt(resource, key, entry.object)
 
     def now(self) -> float:
         """The time as this cluster has it, in seconds since 1970."""
@@ -299,7 +299,23 @@ class Registry:
         """Deletes an object, or begins to; gives it as it was last and whether it is gone. Refused: 403,
         404, 409.
         """
-        return self._deleter.delete(resource, key, options)
+        entry, gone = self._deleter.delete(resource, key, options)
+        if not gone and not options.dry_run:
+            self._followers.leaving(resource, key)
+        held = self.store.get(resource, key)
+        return (entry, True) if held is None else (held, gone)
+
+    def release_finalizers(self, resource: Resource, key: Key, rest: list[str]) -> Entry | None:
+        """Leaves an object only these finalizers; gives it, None when it was waiting for that to go."""
+        entry = self.get(resource, key)
+        obj = thaw(resource, entry)
+        obj["metadata"]["finalizers"] = rest
+        if not rest:
+            del obj["metadata"]["finalizers"]
+        if is_released(obj, entry.object):
+            self._deleter.remove(resource, key, obj)
+            return None
+        return self.store.put(resource, key, obj)
 
     def bind(self, resource: Resource, key: Key, node: str) -> None:
         """Gives a pod its node, once. Refused: 404, 409."""

@@ -76,20 +76,8 @@ def furnish(registry: Registry, options: Options) -> None:
 
 def _declare_networks(registry: Registry, networks: tuple[Network, ...]) -> None:
     resource = builtin("networking.k8s.io", "v1", "servicecidrs")
-    made = registry.create(
-        resource,
-        "",
-        {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": [str(network) for network in networks]}},
-    )
-    ready = {
-        "type": "Ready",
-        "status": "True",
-        "reason": "",
-        "message": "Kubernetes Service CIDR is ready",
-        "lastTransitionTime": made.object["metadata"]["creationTimestamp"],
-    }
-    changed = {**made.object, "status": {"conditions": [ready]}}
-    registry.update(resource, ("", "kubernetes"), changed, "status")
+    cidrs = [str(network) for network in networks]
+    registry.create(resource, "", {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}})
 
 
 def _advertise(registry: Registry, kinds: Mapping[str, Any], advertise: tuple[str, int]) -> None:

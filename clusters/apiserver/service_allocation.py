@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clusters.apiserver import service_fields as fields
@@ -22,6 +22,7 @@ from clusters.apiserver.allocation import (
     Taken,
     Transaction,
     address_pool,
+    address_span,
     port_pool,
 )
 from clusters.apiserver.builtin import builtin
@@ -111,6 +112,31 @@ class Allocator:
         """Takes everything a Service of an earlier life holds."""
         for pool, number in self._numbers(spec):
             pool.take(number)
+
+    def widen(self, name: str, networks: Iterable[Network]) -> None:
+        """Gives Services addresses of these networks, too, known by a name; other families are left out."""
+        self.narrow(name)
+        for network in networks:
+            family = f"IPv{network.version}"
+            if family in self.networks and network != self.networks[family]:
+                self.addresses[family].more.setdefault(name, []).append(address_span(network))
+
+    def narrow(self, name: str) -> None:
+        """Gives Services no more addresses of the networks of this name."""
+        for pool in self.addresses.values():
+            pool.more.pop(name, None)
+
+    def hold(self, address: str) -> None:
+        """Keeps an address from Services."""
+        pool = self.addresses.get(fields.family(address))
+        if pool is not None:
+            pool.take(int(ipaddress.ip_address(address)))
+
+    def let_go(self, address: str) -> None:
+        """Lets Services have an address."""
+        pool = self.addresses.get(fields.family(address))
+        if pool is not None:
+            pool.release(int(ipaddress.ip_address(address)))
 
     def _numbers(self, spec: Spec) -> Iterator[tuple[Pool, int]]:
         for address in spec.get("clusterIPs", ()):

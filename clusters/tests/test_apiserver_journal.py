@@ -60,7 +60,7 @@ class Life:
         return (store.version, tables, pools.ports.taken, pools.addresses["IPv4"].taken,
                 [(r.group, r.version, r.plural, r.stored_as) for r in store.kinds.all()],
                 self.registry._deleter._waiting, self.registry._deleter._terminating,
-                self.registry._followers._held)
+                self.registry._followers._networks._held, pools.addresses["IPv4"].more)
 
     def step(self) -> None:
         """One request of any kind, refused or not."""
