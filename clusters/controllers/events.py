@@ -19,14 +19,20 @@ _AGAIN = 1.0  # seconds between tries at a server that does not answer
 _Key = tuple[str, ...]
 
 
-def event(about: Object, component: str, kind: str, reason: str, message: str, at: float) -> Object:
-    """The Event of something that happened to ``about`` at ``at`` (seconds since 1970)."""
+def event(
+    about: Object, component: str, kind: str, reason: str, message: str, at: float, *,
+    host: str = "", field: str = "",
+) -> Object:
+    """The Event of something that happened to ``about``, or its ``field``, at ``at`` (seconds since 1970).
+
+    ``host``: the node whose component tells it.
+    """
     meta, stamp = about["metadata"], stamp_of(at)
     space = meta.get("namespace") or "default"  # where Kubernetes puts those of cluster-wide objects
     reference = {
         "kind": about.get("kind", ""), "apiVersion": about.get("apiVersion", ""), "name": meta["name"],
         "namespace": meta.get("namespace"), "uid": meta.get("uid"),
-        "resourceVersion": meta.get("resourceVersion"), "fieldPath": None,
+        "resourceVersion": meta.get("resourceVersion"), "fieldPath": field,
     }
     return {
         "apiVersion": "v1", "kind": "Event",
@@ -34,7 +40,8 @@ def event(about: Object, component: str, kind: str, reason: str, message: str, a
         "involvedObject": {name: value for name, value in reference.items() if value},
         "type": kind, "reason": reason, "message": message, "count": 1,
         "firstTimestamp": stamp, "lastTimestamp": stamp,
-        "source": {"component": component}, "reportingComponent": component, "reportingInstance": "",
+        "source": {"component": component} | ({"host": host} if host else {}),
+        "reportingComponent": component, "reportingInstance": host,
     }
 
 
@@ -46,10 +53,14 @@ class Recorder:
         self._waiting: asyncio.Queue[Object] = asyncio.Queue(_MOST_WAITING)
         self._known: OrderedDict[_Key, tuple[str, int]] = OrderedDict()  # → path, count
 
-    def note(self, about: Object, component: str, reason: str, message: str, kind: str = "Normal") -> None:
-        """Tell of something that happened to ``about``; ``kind`` is Normal or Warning."""
+    def note(
+        self, about: Object, component: str, reason: str, message: str, kind: str = "Normal", *,
+        host: str = "", field: str = "",
+    ) -> None:
+        """Tell of something that happened to ``about`` (see ``event``); ``kind`` is Normal or Warning."""
         if not self._waiting.full():
-            self._waiting.put_nowait(event(about, component, kind, reason, message, time.time()))
+            self._waiting.put_nowait(
+                event(about, component, kind, reason, message, time.time(), host=host, field=field))
 
     def warn(self, about: Object, component: str, reason: str, message: str) -> None:
         """Tell of something that went wrong with ``about``."""
@@ -71,7 +82,7 @@ class Recorder:
     async def _write(self, told: Object) -> None:
         about, where = told["involvedObject"], f"/api/v1/namespaces/{told['metadata']['namespace']}/events"
         key = (str(about.get("uid")), about.get("name", ""), told["type"], told["reason"], told["message"],
-               told["source"]["component"])
+               told["source"]["component"], about.get("fieldPath", ""))
         path, count = self._known.pop(key, ("", 0))
         if path:
             try:

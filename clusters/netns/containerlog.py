@@ -18,6 +18,7 @@ from clusters.netns.podstatus import ContainerState
 
 STREAMS = {1: b"stdout", 2: b"stderr"}
 _LONGEST_LINE = 16 * 1024  # bytes; a longer line is kept in parts, as containerd does
+_LAST_WORDS, _FROM_LOG, _LOG_LINES = 4096, 2048, 80  # bytes, bytes, lines of a termination message
 
 
 def stamp(nanoseconds: int) -> str:
@@ -140,3 +141,15 @@ async def read(path: Path, wanted: Wanted, log: Log | None = None) -> AsyncItera
     finally:
         if log is not None:
             log.readers.discard(more)
+
+
+def last_words(path: Path, log: Path | None) -> str:
+    """The termination message in file ``path``; where that is empty, the end of the ``log``, if given."""
+    said = b""
+    with suppress(OSError), path.open("rb") as file:
+        said = file.read(_LAST_WORDS)
+    if not said and log is not None:
+        selection = Selection(Wanted())
+        with suppress(OSError), log.open("rb") as file:
+            said = b"".join(selection.text(line) for line in last(file, _LOG_LINES))[-_FROM_LOG:]
+    return said.decode(errors="replace")

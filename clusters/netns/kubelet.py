@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
 from clusters.client import ApiError, Client
+from clusters.controllers.events import Recorder
 from clusters.netns.heart import Heart
 from clusters.netns.images import Image
 from clusters.netns.podrun import PodRun
@@ -44,6 +45,8 @@ class Kubelet:
         self.reaches = {node.name: asyncio.Event() for node in rooms.nodes}
         self._returning: dict[str, asyncio.Task[None]] = {}
         self._rebooted: set[str] = set()
+        self.recorder = Recorder(client)
+        rooms.spawn(self.recorder.run())
         self.heart = Heart(client, float(rooms.config["node_grace"]))
         for name, reached in self.reaches.items():
             reached.set()

@@ -17,18 +17,20 @@ from typing import Any
 from clusters.netns import kernel
 
 _NEW = "/run/pod-root"  # the host's /run is a tmpfs of its own, so this is nobody else's folder
-_OWN = ("tmp", "run", "etc")  # made anew for every pod
+_OWN = ("tmp", "run", "etc", "dev")  # made anew for every pod
 _HIDDEN = ("home", "root", "lost+found")  # somebody's files, no programs
-_WRITABLE = ("dev", "proc", "sys")
+_WRITABLE = ("proc", "sys")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
+_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 
 
 @dataclass(frozen=True)
 class Root:
-    """Files with their text, folders or files to show at other places, and folders that must stay visible."""
+    """Files with their text, folders or files to show at other places, folders that must stay visible."""
 
     files: dict[str, str] = field(default_factory=dict)  # absolute path -> contents
     binds: tuple[tuple[str, str], ...] = ()  # (source on the host, absolute path in the pod), read-only
-    scratch: tuple[str, ...] = ()  # empty writable folders
+    writable: tuple[tuple[str, str], ...] = ()  # the same, but the pod may write there
     keep: tuple[str, ...] = ()  # folders Python imports from
 
     @classmethod
@@ -36,7 +38,7 @@ class Root:
         """The inverse of ``dataclasses.asdict``."""
         return cls(
             data["files"], tuple((source, target) for source, target in data["binds"]),
-            tuple(data["scratch"]), tuple(data["keep"]),
+            tuple((source, target) for source, target in data["writable"]), tuple(data["keep"]),
         )
 
 
@@ -48,9 +50,14 @@ def enter_root(root: Root) -> None:
     for entry in os.scandir("/"):
         if entry.name not in _OWN and entry.name not in _HIDDEN:
             _show(f"/{entry.name}", f"{_NEW}/{entry.name}", writable=entry.name in _WRITABLE)
-    for name, mode in (("tmp", 0o1777), ("run", 0o755), ("root", 0o700)):
+    for name, mode in (("tmp", 0o1777), ("run", 0o755), ("root", 0o700), ("dev", 0o755), ("dev/shm", 0o1777)):
         Path(_NEW, name).mkdir(exist_ok=True)
         Path(_NEW, name).chmod(mode)
+    for name in _DEVICES:
+        with suppress(FileNotFoundError):
+            _show(f"/dev/{name}", f"{_NEW}/dev/{name}", writable=True)
+    for name, place in _LINKS.items():
+        Path(_NEW, "dev", name).symlink_to(place)
     Path(_NEW, "etc").mkdir()
     _fill("/etc", f"{_NEW}/etc", leave=tuple(Path(path).name for path in root.files))
     for folder in root.keep:
@@ -61,13 +68,11 @@ def enter_root(root: Root) -> None:
     for path, text in root.files.items():
         _make(path, folder=False)
         Path(_NEW + path).write_text(text)
-    for path in root.scratch:
-        _make(path, folder=True)
-        kernel.mount("scratch", _NEW + path, "tmpfs")
-    for source, target in root.binds:
+    for source, target in (*root.writable, *root.binds):
         _make(target, folder=Path(source).is_dir())
         kernel.bind(source, _NEW + target)
-        kernel.read_only(_NEW + target)
+        if (source, target) in root.binds:
+            kernel.read_only(_NEW + target)
     kernel.pivot_root(_NEW)
 
 

@@ -36,10 +36,12 @@ class PodRun:
         self.address = ""
         self.token = ""  # of its ServiceAccount, for containers that get it
         self.closing = False
-        self.containers: list[ContainerRun] = []
+        self.inits: list[ContainerRun] = []
+        self.mains: list[ContainerRun] = []
         meta = pod["metadata"]
         self.folder = kubelet.rooms.folder / "pods" / meta["uid"]
         self.name = f"{meta.get('namespace', 'default')}/{meta['name']}"
+        self.long_name = f"{meta['name']}_{meta.get('namespace', 'default')}({meta['uid']})"
         self._number = 0
         self._ending = asyncio.Event()
         self._grace: float | None = None
@@ -79,6 +81,22 @@ class PodRun:
         """What only the node knows."""
         return podspec.Facts(self.address, self.node.address, self.node.name)
 
+    @property
+    def containers(self) -> list[ContainerRun]:
+        """All containers, those that run first at the end."""
+        return [*self.mains, *self.inits]
+
+    def tell(
+        self, reason: str, message: str, *, warning: bool = False, container: ContainerRun | None = None,
+    ) -> None:
+        """An Event about the pod, or about one of its containers."""
+        path = ""
+        if container is not None:
+            path = f"spec.{'initContainers' if container.init else 'containers'}{{{container.spec['name']}}}"
+        self.kubelet.recorder.note(
+            {**self.pod, "kind": "Pod", "apiVersion": "v1"}, "kubelet", reason, message,
+            "Warning" if warning else "Normal", host=self.node.name, field=path)
+
     async def live(self) -> None:
         """Start the pod, keep its status, end it when it is deleted."""
         reporter = asyncio.create_task(self._reporter())
@@ -88,13 +106,15 @@ class PodRun:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
             grace = 30.0 if self._grace is None else self._grace
-            await asyncio.gather(*(container.end(grace) for container in self.containers))
+            await self._end(grace)
         finally:
             reporter.cancel()
             await asyncio.gather(reporter, return_exceptions=True)
             await self._release()
         await self.kubelet.reaches[self.node.name].wait()
         with suppress(ApiError):
+            if self._dirty.is_set() and self._grace:  # how it ended, for those who watch
+                await self._write_status()
             await self.kubelet.client.delete(self._path(), grace=0, uid=self.pod["metadata"]["uid"])
 
     async def again(self) -> None:
@@ -115,6 +135,7 @@ class PodRun:
             await self._start()
         except Exception as error:  # whatever it is, the pod's status says so
             self._failed = ("StartError", str(error))
+            self.tell("Failed", f"Error: {error}", warning=True)
             self.report()
 
     async def _start(self) -> None:
@@ -129,19 +150,53 @@ class PodRun:
         maps = await self._config_maps()
         if any(container.image and container.image.account for container in self.containers):
             self.token = await self._token()
-        for container in self.containers:
+        for container in self.inits:
+            container.begin(maps)
+            while not container.state.initialized:
+                if container.finished:
+                    return  # it failed, and the pod with it
+                container.moved.clear()
+                await container.moved.wait()
+        for container in self.mains:
             container.begin(maps)
         self.report()
+        await self._complete()
+
+    async def _complete(self) -> None:
+        """End the sidecars once all others have ended for good."""
+        for container in self.mains:
+            while not container.finished:
+                container.moved.clear()
+                await container.moved.wait()
+        grace = float(self.pod["spec"].get("terminationGracePeriodSeconds") or 0)
+        for container in reversed(self.inits):
+            if container.sidecar:
+                await container.end(grace)
+
+    async def _end(self, grace: float) -> None:
+        """End all containers, sidecars after the others, in the reverse order of their start."""
+        began = time.monotonic()
+        await asyncio.gather(*(container.end(grace) for container in self.mains))
+        for container in reversed(self.inits):
+            left = grace - (time.monotonic() - began)
+            await container.end(max(left, min(grace, 1.0)))
 
     def _images(self) -> None:
         """Make the containers; when one has no stand-in, all wait, as after a failed pull."""
-        for spec in self.pod["spec"]["containers"]:
-            image = images.find(spec["image"], self.kubelet.images)
-            run = ContainerRun(self, spec, image)
-            if image is None:
-                run.state.waiting = ("ErrImagePull", images.missing(spec["image"], self.kubelet.images))
-                self.report()
-            self.containers.append(run)
+        spec = self.pod["spec"]
+        first = spec.get("initContainers") or ()
+        for init, wanted in ((True, first), (False, spec["containers"])):
+            for container in wanted:
+                image = images.find(container["image"], self.kubelet.images)
+                run = ContainerRun(self, container, image, init=init)
+                (self.inits if init else self.mains).append(run)
+                run.state.waiting = ("PodInitializing" if first else "ContainerCreating", "")
+                if image is None:
+                    why = images.missing(container["image"], self.kubelet.images)
+                    run.state.waiting = ("ErrImagePull", why)
+                    run.tell("Failed", f'Failed to pull image "{container["image"]}": {why}', warning=True)
+                    run.tell("Failed", "Error: ErrImagePull", warning=True)
+                    self.report()
 
     def _take_network(self) -> None:
         if self.on_host:
@@ -240,24 +295,28 @@ class PodRun:
             await self._dirty.wait()
             await self.kubelet.reaches[self.node.name].wait()
             self._dirty.clear()
-            before = self.pod.get("status") or {}
-            reason, message = self._failed
-            status = podstatus.build(
-                [container.state for container in self.containers],
-                policy=self.pod["spec"].get("restartPolicy") or "Always", address=self.address,
-                host_address=self.node.address, started=self._started, now=_now(), before=before,
-                extra=before.get("conditions") or (), reason=reason, message=message,
-            )
             try:
-                self.pod["status"] = (await self.kubelet.client.patch_status(
-                    self._path(), {"metadata": {"uid": self.pod["metadata"]["uid"]}, "status": status},
-                )).get("status") or {}
+                await self._write_status()
             except NotFound:
                 return
             except (ApiError, ClusterError) as error:
                 print(f"pod {self.name}: status not written: {error}", flush=True)  # noqa: T201
                 self._dirty.set()
                 await asyncio.sleep(_AGAIN)
+
+    async def _write_status(self) -> None:
+        spec, before = self.pod["spec"], self.pod.get("status") or {}
+        reason, message = self._failed
+        status = podstatus.build(
+            [container.state for container in self.mains], inits=[one.state for one in self.inits],
+            policy=spec.get("restartPolicy") or "Always", address=self.address,
+            gates=[gate.get("conditionType", "") for gate in spec.get("readinessGates") or ()],
+            host_address=self.node.address, started=self._started, now=_now(), before=before,
+            extra=before.get("conditions") or (), reason=reason, message=message,
+        )
+        self.pod["status"] = (await self.kubelet.client.patch_status(
+            self._path(), {"metadata": {"uid": self.pod["metadata"]["uid"]}, "status": status},
+        )).get("status") or {}
 
 
 def _now() -> str:

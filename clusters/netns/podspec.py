@@ -1,4 +1,4 @@
-"""What a Pod's specification asks of the kubelet: commands, environment, name resolution, probes. Pure."""
+"""What a Pod's specification asks of the kubelet: commands, environment, name resolution. Pure."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def sources(pod: Object) -> dict[str, bool]:
     for kind, field in _FROM.items():
         for volume in pod["spec"].get("volumes") or ():
             add(kind, volume.get(field))
-        for container in pod["spec"].get("containers") or ():
+        for container in [*(pod["spec"].get("containers") or ()), *(pod["spec"].get("initContainers") or ())]:
             for source in container.get("envFrom") or ():
                 add(kind, source.get(f"{field}Ref"))
             for entry in container.get("env") or ():
@@ -162,48 +162,3 @@ def hosts_file(pod: Object, facts: Facts) -> str:
     for alias in pod["spec"].get("hostAliases") or ():
         lines.append(f"{alias.get('ip')}\t{' '.join(alias.get('hostnames') or ())}")
     return "\n".join(lines) + "\n"
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A readiness probe. ``path`` empty: a TCP connection is enough. Durations in seconds."""
-
-    port: int
-    path: str = ""
-    host: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
-    argv: tuple[str, ...] = ()
-    delay: float = 0
-    period: float = 10
-    timeout: float = 1
-    successes: int = 1
-    failures: int = 3
-
-
-def readiness(container: Object) -> Probe | None:
-    """The container's readiness probe with Kubernetes' defaults; ValueError names what is not supported."""
-    probe = container.get("readinessProbe")
-    if not probe:
-        return None
-    times: dict[str, Any] = {
-        "delay": probe.get("initialDelaySeconds") or 0, "period": probe.get("periodSeconds") or 10,
-        "timeout": probe.get("timeoutSeconds") or 1, "successes": probe.get("successThreshold") or 1,
-        "failures": probe.get("failureThreshold") or 3,
-    }
-    if command := (probe.get("exec") or {}).get("command"):
-        return Probe(0, argv=tuple(command), **times)
-    http, tcp = probe.get("httpGet"), probe.get("tcpSocket")
-    if http is None and tcp is None:
-        raise ValueError("a readinessProbe needs httpGet, tcpSocket or exec; others are not supported here")
-    if http and http.get("scheme", "HTTP").upper() != "HTTP":
-        raise ValueError("a readinessProbe by HTTPS is not supported here; use HTTP or tcpSocket")
-    target = http or tcp or {}
-    port = target.get("port")
-    if isinstance(port, str) and not port.isdigit():
-        named = {p.get("name"): p["containerPort"] for p in container.get("ports") or ()}
-        if port not in named:
-            raise ValueError(f"the readinessProbe's port {port!r} is not among the container's ports")
-        port = named[port]
-    headers = tuple((h["name"], h["value"]) for h in (http or {}).get("httpHeaders") or ())
-    path = (http.get("path") or "/") if http else ""
-    return Probe(int(port or 0), path, target.get("host") or "", headers, **times)

@@ -92,18 +92,6 @@ def test_name_resolution_follows_the_policy(spec: dict[str, Any], first: str) ->
     assert podspec.resolv_conf(pod(**spec)).startswith(first)
 
 
-def test_probes_have_kubernetes_defaults_and_know_named_ports() -> None:
-    container = {"ports": [{"name": "http", "containerPort": 8080}],
-                 "readinessProbe": {"httpGet": {"port": "http"}}}
-    assert podspec.readiness(container) == podspec.Probe(8080, "/", period=10, timeout=1, failures=3)
-    container["readinessProbe"] = {"httpGet": {"port": "grpc"}}
-    with pytest.raises(ValueError, match="'grpc' is not among"):
-        podspec.readiness(container)
-    with pytest.raises(ValueError, match="needs httpGet, tcpSocket or exec"):
-        podspec.readiness({"readinessProbe": {"grpc": {"port": 1}}})
-    assert podspec.readiness({}) is None
-
-
 @pytest.mark.parametrize(
     ("states", "policy", "phase"),
     [
@@ -264,7 +252,7 @@ def test_run_folders_are_private_and_only_unheld_ones_are_swept(tmp_path: Path) 
 
 def test_messages_and_programs_survive_the_way(tmp_path: Path) -> None:
     program = Program(argv=("a",), env={"X": "1"}, net=True, fds=(1,),
-                      root=Root({"/etc/x": "y"}, (("/a", "/b"),), ("/s",), ("/k",)))
+                      root=Root({"/etc/x": "y"}, (("/a", "/b"),), (("/s", "/t"),), ("/k",)))
     one, other = wire.pair()
     with one, other, (tmp_path / "f").open("w") as file:
         wire.send(one, {"program": program.to_json()}, [file.fileno()])
