@@ -32,6 +32,9 @@ UNSHARE = [
     "--mount-proc",
 ]
 NODE_IP, OUTSIDE_IP = "192.168.2.114", "192.168.2.50"
+NODE_IP6, OUTSIDE_IP6 = "fd00:2::114", "fd00:2::50"
+# Else the first second's packets wait until a link-local address is known to be nobody else's.
+NO_DAD = "sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0"
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -96,24 +99,42 @@ def netns(name: str) -> Iterator[None]:
 class Node:
     """The node (this namespace) with pods 10.42.0.x behind cni0 and the host ``outside`` on its LAN."""
 
-    def __init__(self, pods: int = 2) -> None:
+    def __init__(self, pods: int = 2, *, dual: bool = False) -> None:
         sh("mount -t tmpfs none /run && mkdir -p /run/netns && ip link set lo up")
         sh(
             "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratelimit=0 net.ipv4.icmp_msgs_per_sec=100000 "
             "net.ipv4.icmp_msgs_burst=100000 net.ipv4.conf.all.send_redirects=0 || true"
         )
+        if dual:
+            sh(NO_DAD)
         sh("ip link add cni0 type bridge && ip addr add 10.42.0.1/24 dev cni0 && ip link set cni0 up")
         Path("/proc/sys/net/ipv4/conf/cni0/send_redirects").write_text("0")
         self.pods = [f"pod{number}" for number in range(pods)]
         for number, pod in enumerate(self.pods):
-            self._host(pod, f"10.42.0.{number + 2}/24", "10.42.0.1")
+            self._host(pod, f"10.42.0.{number + 2}/24", "10.42.0.1", dual=dual)
             sh(f"ip link set {pod} master cni0 && bridge link set dev {pod} hairpin on")
-        self._host("outside", f"{OUTSIDE_IP}/24", NODE_IP)
+        self._host("outside", f"{OUTSIDE_IP}/24", NODE_IP, dual=dual)
         sh(f"ip addr add {NODE_IP}/24 dev outside && ip route add default via {OUTSIDE_IP}")
+        if dual:
+            self._add_ipv6()
+
+    def _add_ipv6(self) -> None:
+        """The same once more in IPv6: pods fd42::2 and up, the LAN fd00:2::/64."""
+        sh("sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.icmp.ratelimit=0 || true")
+        sh("ip addr add fd42::1/64 dev cni0 nodad")
+        for number, pod in enumerate(self.pods):
+            sh(f"ip -n {pod} addr add fd42::{number + 2}/64 dev eth0 nodad")
+            sh(f"ip -n {pod} route add default via fd42::1")
+        sh(f"ip addr add {NODE_IP6}/64 dev outside nodad")
+        sh(f"ip -n outside addr add {OUTSIDE_IP6}/64 dev eth0 nodad")
+        sh(f"ip -n outside route add default via {NODE_IP6} && ip -6 route add default via {OUTSIDE_IP6}")
 
     @staticmethod
-    def _host(name: str, address: str, gateway: str) -> None:
-        sh(f"ip netns add {name} && ip link add {name} type veth peer name eth0 netns {name}")
+    def _host(name: str, address: str, gateway: str, *, dual: bool) -> None:
+        sh(f"ip netns add {name}")
+        if dual:
+            sh(f"ip netns exec {name} {NO_DAD}")
+        sh(f"ip link add {name} type veth peer name eth0 netns {name}")
         sh(f"ip link set {name} up")
         sh(
             f"ip -n {name} addr add {address} dev eth0 && ip -n {name} link set eth0 up && "
@@ -121,14 +142,20 @@ class Node:
         )
 
 
-def echo(place: str, port: int, name: str) -> None:
+def family_of(host: str) -> socket.AddressFamily:
+    """The family of an address's text."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def echo(place: str, port: int, name: str, host: str = "0.0.0.0") -> None:
     """Answer on TCP and UDP ``port`` at ``place`` with "name peer-address" until the namespaces end."""
+    family = family_of(host)
     with netns(place):
         stream, datagram = (
-            socket.create_server(("0.0.0.0", port), backlog=512),
-            socket.socket(type=socket.SOCK_DGRAM),
+            socket.create_server((host, port), family=family, backlog=512),
+            socket.socket(family, socket.SOCK_DGRAM),
         )
-        datagram.bind(("0.0.0.0", port))
+        datagram.bind((host, port))
 
     def streams() -> None:
         while True:
@@ -149,7 +176,7 @@ def ask(place: str, host: str, port: int, timeout: float = 1.0) -> str:
     """What a new TCP connection from ``place`` meets: "name seen-address", "refused", "timeout" or another
     error."""
     with netns(place):
-        made = socket.socket()
+        made = socket.socket(family_of(host))
     made.settimeout(timeout)
     try:
         made.connect((host, port))
@@ -168,7 +195,7 @@ def ask_udp(place: str, host: str, port: int, timeout: float = 1.0, made: socket
     """The same for one datagram; ``made`` is a socket to use again."""
     if made is None:
         with netns(place):
-            made = socket.socket(type=socket.SOCK_DGRAM)
+            made = socket.socket(family_of(host), socket.SOCK_DGRAM)
     made.settimeout(timeout)
     try:
         made.connect((host, port))
