@@ -1,5 +1,9 @@
 """Load on a Service while something happens to its proxy: new connections at a fixed rate whatever becomes of
-those before (open loop), and UDP clients that keep their port. Runs in a process of its own."""
+those before (open loop), and UDP clients that keep their port. Runs in a process of its own.
+
+As many connections go past the Service, straight to a pod: where one of those is lost as well it was the
+machine, which had no processor to spare for packets.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,9 @@ from implementation.tests.lab import netns
 
 RATE = 200  # new connections a second
 PATIENCE = 3.0  # seconds after which a connection counts as lost
+CONTROL = ("10.42.0.2", 8080)  # a pod, without any Service
+RETRANSMIT = 0.9  # seconds, somewhat less than it takes until a first packet without an answer is sent again
+NEAR = 2.0  # seconds within which a loss of the machine's explains another: a SYN comes again after one
 _RETRANSMITS = struct.Struct("=100xI")  # tcpi_total_retrans of struct tcp_info
 
 
@@ -42,7 +49,8 @@ class Load:
 
     def end(self) -> dict[str, Any]:
         """``tried``: how many connections; ``lost``: when those began that failed or whose first packet was
-        lost (monotonic seconds), and how; ``moved``: UDP clients that were answered by more than one."""
+        lost (monotonic seconds), and how; ``machine``: how many more, which the machine itself explains;
+        ``moved``: UDP clients that were answered by more than one."""
         os.close(self._stop)
         with os.fdopen(self._found) as file:
             text = file.read()
@@ -50,52 +58,84 @@ class Load:
         return dict(json.loads(text))
 
 
+class _Connections:
+    """Connections that are open, and what became of the others."""
+
+    def __init__(self) -> None:
+        self.poll, self.lost = (
+            select.epoll(),
+            {False: list[tuple[float, str]](), True: list[tuple[float, str]]()},
+        )
+        self.open: dict[int, tuple[socket.socket, float, bool]] = {}
+
+    def begin(self, to: tuple[str, int], *, control: bool) -> None:
+        """Open one more."""
+        made, at = socket.socket(), time.monotonic()
+        made.setblocking(False)
+        number = made.connect_ex(to)
+        if number in (0, errno.EINPROGRESS):
+            self.open[made.fileno()] = (made, at, control)
+            self.poll.register(made, select.EPOLLIN)
+        else:
+            self.lost[control].append((at, os.strerror(number)))
+            made.close()
+
+    def done(self, number: int) -> None:
+        """This one has something to say."""
+        made, at, control = self.open.pop(number)
+        seconds = time.monotonic() - at
+        if problem := _problem(made, seconds):
+            self.lost[control].append((at, f"{problem}, {seconds:.3f} s after it began"))
+
+    def give_up(self) -> None:
+        """Close those that had no answer for too long."""
+        now = time.monotonic()
+        for number, (made, at, control) in list(self.open.items()):
+            if now - at > PATIENCE:
+                self.lost[control].append((at, f"no answer in {PATIENCE} s"))
+                made.close()
+                del self.open[number]
+
+    def unexplained(self) -> list[tuple[float, str]]:
+        """The losses near which the control lost nothing."""
+        return [one for one in self.lost[False] if all(abs(one[0] - at) > NEAR for at, _ in self.lost[True])]
+
+
 def _run(stop: int, host: str, port: int, udp: tuple[str, int] | None, clients: int) -> dict[str, Any]:
-    poll, began, open_, lost, tried = select.epoll(), time.monotonic(), {}, list[tuple[float, str]](), 0
-    poll.register(stop, select.EPOLLIN | select.EPOLLHUP)
+    every, began, tried, ending = _Connections(), time.monotonic(), 0, False
+    every.poll.register(stop, select.EPOLLIN | select.EPOLLHUP)
     flows = [_client(*udp) for _ in range(clients)] if udp else []
     answered: list[set[str]] = [set() for _ in flows]
-    ending = False
-    while not ending or open_:
-        now = time.monotonic()
-        while not ending and began + tried / RATE <= now:
-            made, at = socket.socket(), now
-            made.setblocking(False)
-            problem = made.connect_ex((host, port))
-            if problem not in (0, errno.EINPROGRESS):
-                lost.append((at, os.strerror(problem)))
-                made.close()
-            else:
-                open_[made.fileno()] = (made, at)
-                poll.register(made, select.EPOLLIN)
+    while not ending or every.open:
+        while not ending and began + tried / RATE <= time.monotonic():
+            every.begin((host, port), control=False)
+            every.begin(CONTROL, control=True)
             if flows:
                 _exchange(flows[tried % len(flows)], answered[tried % len(flows)])
             tried += 1
-        for number, _event in poll.poll(0.002):
+        for number, _event in every.poll.poll(0.002):
             if number == stop:
                 ending = True
-                poll.unregister(stop)
+                every.poll.unregister(stop)
             else:
-                made, at = open_.pop(number)
-                if problem := _problem(made):
-                    lost.append((at, f"{problem} after {now - at:.3f} s"))
-        for number, (made, at) in list(open_.items()):
-            if now - at > PATIENCE:
-                lost.append((at, f"no answer in {PATIENCE} s"))
-                made.close()
-                del open_[number]
-    return {"tried": tried, "lost": lost, "moved": sum(len(some) > 1 for some in answered)}
+                every.done(number)
+        every.give_up()
+    lost = every.unexplained()
+    moved = sum(len(some) > 1 for some in answered)
+    return {"tried": tried, "lost": lost, "machine": len(every.lost[False]) - len(lost), "moved": moved}
 
 
-def _problem(made: socket.socket) -> str:
-    """Empty when it was answered and no packet had to be sent twice, else what happened."""
+def _problem(made: socket.socket, seconds: float) -> str:
+    """Empty when it was answered and no packet was lost, else what happened. A first packet that goes twice
+    within less than a second was not: it met a port whose last connection the other end still remembered."""
     with made:
         try:
             data = made.recv(100)
             again = _RETRANSMITS.unpack(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104))[0]
         except OSError as error:
             return os.strerror(error.errno or 0)
-        return "a packet was lost" if again else "" if data else "closed without an answer"
+        lost = again and seconds > RETRANSMIT
+        return "a packet was lost" if lost else "" if data else "closed without an answer"
 
 
 def _client(host: str, port: int) -> socket.socket:

@@ -98,6 +98,7 @@ class Life:
         return {
             "events": self.counts,
             "tried": seen["tried"],
+            "machine": seen["machine"],
             "lost": lost,
             "lived": lived,
             "fresh": self.fresh(),
