@@ -128,7 +128,7 @@ def _action(step: Step, rule: ruleset.Rule, chain: Chain | None, result: Sequenc
         shares = ruleset.chances(chain) if chain else {}
         others = [f"{one} {share:.0%}" for one, share in shares.items() if one != step.target]
         said = f"{verb} to {step.target}"
-        if step.target in shares and others:
+        if step.target in shares and others and rule.rest.partition("at random")[0] == "":
             said += f" ({shares[step.target]:.0%}; else {', '.join(others)})"
         return said
     if result:
@@ -145,12 +145,13 @@ def ending(followed: Followed, names: Names) -> Ending:
     last = steps[-1]
     if last.verdict == "drop":
         refused = "reject" in last.rule
-        by = last.rule or "its policy"
+        by = ruleset.plain(last.rule) or "its policy"
         how = "refused" if refused else "dropped"
         said = f"{how.capitalize()} on {last.node} at {last.hook}, in chain {last.chain}, by: {by}"
         return Ending(how, said, by)
     if last.verdict == "hook" and last.hook == "input":
-        return Ending("delivered", f"Delivered to {last.node} itself, at {join(*last.packet.target)}.")
+        return Ending("delivered", f"Delivered to {last.node} itself, at {join(*last.packet.target)}: to "
+                      "whoever listens there. What a proxy opens from there is a connection of its own.")
     if last.verdict == "hook" and last.hook == "postrouting":
         return _gone_out(last, names)
     legacy = [f"{node}: iptables-legacy has rules there, which no trace shows ({', '.join(one.legacy)})"

@@ -20,10 +20,13 @@ _COMMENT = re.compile(r' comment "((?:[^"\\]|\\.)*)"')
 _NAMED = re.compile(r"@([A-Za-z_][\w/.-]*)")
 _RANDOM = re.compile(r"meta random & 2147483647 < (\d+)")
 _VERDICT = re.compile(r"\b(?:jump|goto) \S+|\b(?:accept|drop|return|continue)\b")
-_ACTION = re.compile(r"\b(?:dnat|snat|masquerade|redirect|reject|queue)\b.*|\S+ mark set .*|xt target .*|"
+_ACTION = re.compile(r"(?<!status )\b(?:dnat|snat|masquerade|redirect|reject|queue)\b.*|"
+                     r"\S+ mark set .*|xt target .*|"
                      r"(?:(?:ip6?|meta|ct|th|tcp|udp) \w+(?: \. )?)+ vmap (?:@\S+|\{.*\})")
-_ADDRESS = re.compile(r"ip6? (saddr|daddr) (!= )?(\S+)")
-_PORT = re.compile(r"(tcp|udp|th) (sport|dport) (!= )?(\{[^}]*\}|\S+)")
+# A field that is part of a longer key (``ip saddr . tcp dport``) says nothing by itself.
+_ADDRESS = re.compile(r"(?<!\. )ip6? (saddr|daddr) (!= )?(@\S+|\{[^}]*\}|[\da-fA-F]*[.:][\da-fA-F][^ ]*)")
+_PORT = re.compile(r"(?<!\. )(tcp|udp|th) (sport|dport) (!= )?(\{[^}]*\}|@\S+|\w[\w-]*)(?! \.)")
+_CHANGE = re.compile(r"\b(?:add|update|delete) @\S+ \{[^}]*\}")
 _PROTOCOL = re.compile(r"meta l4proto (\S+)")
 _STATISTIC = 2147483648  # iptables' statistic match draws from 0 … 2³¹ - 1
 
@@ -80,6 +83,7 @@ def read(text: str, names: Mapping[str, str]) -> Rule:
     left = _VERDICT.sub("", _NOISE.sub("", _COMMENT.sub("", text)))
     action = found[0] if (found := _ACTION.search(left)) else ""
     left = left.replace(action, "", 1) if action else left
+    changes, left = _CHANGE.findall(left), _CHANGE.sub("", left)
     ends = {"saddr": "ANY", "daddr": "ANY"}
     for end, negated, value in _ADDRESS.findall(left):
         named = f"{value} ({names[value]})" if value in names else value
@@ -93,8 +97,13 @@ def read(text: str, names: Mapping[str, str]) -> Rule:
         ends["daddr"] += f" {match[1]}"
     left = _PROTOCOL.sub("", left)
     left = _RANDOM.sub(lambda drawn: f"at random {int(drawn[1]) / _STATISTIC:.0%}", left)
-    return Rule(ends["saddr"], ends["daddr"], " ".join(left.split()), " ".join(action.split()),
-                comment[1] if comment else "")
+    rest = " ".join(" ".join([left, *changes]).split())
+    return Rule(ends["saddr"], ends["daddr"], rest, " ".join(action.split()), comment[1] if comment else "")
+
+
+def plain(text: str) -> str:
+    """A rule's text without its counters."""
+    return " ".join(_NOISE.sub("", text).split())
 
 
 def named(text: str) -> list[str]:

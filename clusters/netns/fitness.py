@@ -27,6 +27,7 @@ _DESCRIPTORS = 1024  # what a start on a host of the cluster needs
 _LIMITS = "user/max_user_namespaces", "kernel/apparmor_restrict_unprivileged_userns"
 _PACKAGES = {"iptables": "iptables", "nftables": "nftables", "connection": "conntrack"}
 _KERNEL = (5, 10)  # the oldest this was made for: maps from address and port to both, and pidfds
+_KUBECTL = (1, 31)
 _PROCESSES, _MEMORY = 300, 400 << 20  # a cluster of three nodes with the post's pods, and room; bytes
 # What a trial needs where it fails although user namespaces are allowed.
 _STEPS = {
@@ -75,6 +76,7 @@ def machine(root: Path = Path("/")) -> Iterator[Finding]:
                       "--security-opt seccomp=unconfined --security-opt apparmor=unconfined "
                       "--security-opt systempaths=unmasked")
     yield _tools()
+    yield _kubectl()
     yield from _places()
     yield from _groups(root)
     yield from _trials(root)
@@ -148,6 +150,17 @@ def _tools() -> Finding:
         needed, _, step = str(problem).partition("; ")
         return Finding("programs", State.WRONG, needed, step)
     return Finding("programs", State.OK, "iptables, nft, conntrack, unshare and setpriv are here")
+
+
+def _kubectl() -> Finding:
+    """Only a user who types commands needs it; older ones speak what this API server does not."""
+    said = commands.run(["kubectl", "version", "--client", "--output=json"], timeout=10)
+    found = re.search(r'"gitVersion": *"v(\d+)\.(\d+)', said.output)
+    if said.status or not found:
+        return Finding("kubectl", State.NOTE, "not here; to type commands put 1.31 or newer on PATH")
+    version = int(found[1]), int(found[2])
+    return _finding("kubectl", version >= _KUBECTL, f"{version[0]}.{version[1]}",
+                    "put 1.31 or newer on PATH: exec, attach and port-forward are by WebSocket only")
 
 
 def _places() -> Iterator[Finding]:

@@ -53,3 +53,18 @@ def test_no_control_groups_say_nothing(tmp_path: Path) -> None:
     assert list(fitness._groups(tmp_path)) == []
     _write(tmp_path, "proc/self/cgroup", "0::/\n")
     assert list(fitness._groups(tmp_path)) == []
+
+
+@pytest.mark.parametrize(("said", "state"), [
+    ('{"clientVersion": {"gitVersion": "v1.36.3"}}', State.OK), ('{"gitVersion": "v1.28.1"}', State.WRONG),
+    ("", State.NOTE),
+])
+def test_an_old_kubectl_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, state: State,
+) -> None:
+    program = tmp_path / "kubectl"
+    if said:
+        program.write_text(f"#!/bin/sh\necho '{said}'\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert fitness._kubectl().state is state

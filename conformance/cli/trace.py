@@ -87,6 +87,9 @@ def _options(arguments: argparse.Namespace) -> Options:
         stands = any(one.name == kept.DEFAULT for one in kept.listed()[0])
         url = f"{kept.SCHEME}://{kept.DEFAULT}" if stands else _SEED
     raised = url.startswith(DISPOSABLE)
+    if not raised and not url.startswith(f"{kept.SCHEME}://"):
+        raise RunError(f"{url}: only the embedded cluster can be traced, whose nodes have this machine's "
+                       f"Python and nft; give {kept.SCHEME}://NAME or netns://")
     if arguments.implementation and not raised:
         raise RunError(f"{url} has its implementation already; --implementation is for one raised for this")
     return Options(cluster=url, implementation=(arguments.implementation or _POST) if raised else "")

@@ -146,6 +146,11 @@ def test_nothing_seen_and_gone_elsewhere_are_told_apart() -> None:
     ("counter packets 0 bytes 0 meta mark set mark or 0x4000", _ANY, "meta mark set mark or 0x4000"),
     ("ip daddr . meta l4proto . th dport vmap @service-ips", _ANY,
      "ip daddr . meta l4proto . th dport vmap @service-ips"),
+    ("ct status dnat ip saddr . ip daddr @hairpin masquerade",
+     f"{_ANY}  ct status dnat ip saddr . ip daddr @hairpin", "masquerade"),
+    ("update @affinity { ip saddr . meta mark timeout 3h : ip daddr . tcp dport } ip daddr @members",
+     "Source: ANY  Destination: @members  "
+     "update @affinity { ip saddr . meta mark timeout 3h : ip daddr . tcp dport }", ""),
     ("ct state new reject with icmp port-unreachable", f"{_ANY}  ct state new",
      "reject with icmp port-unreachable"),
 ])
@@ -268,6 +273,8 @@ def test_a_kept_cluster_in_mode_nftables_its_errors_and_that_nothing_stays(capfd
     assert "there is no pod default/nobody, and no node or place nobody" in capfd.readouterr().err
     assert main(["trace", "outside", "kubernetes", "--implementation", "reference-iptables"]) == 3
     assert "has its implementation already" in capfd.readouterr().err
+    assert main(["trace", "outside", "kubernetes", "--cluster", "kind://x"]) == 3
+    assert "only the embedded cluster can be traced" in capfd.readouterr().err
     assert main(["trace", "outside", "kubernetes", "--timeout", "0"]) == 3
     assert main(["cluster", "exec", node, "--", "nft", "list", "tables"]) == 0
     assert "trace-" not in capfd.readouterr().out
