@@ -184,6 +184,10 @@ def test_a_slow_reader_is_cut_and_the_server_goes_on(tmp_path: Path) -> None:
         (event,) = server.watch(maps("default"), resourceVersion=start, timeoutSeconds="1")
         assert event["object"]["code"] == 410
         assert server.ok("GET", maps("default", "big"))["data"]["a"].startswith("59")
+        listed = server.ok("GET", maps("default"))["metadata"]["resourceVersion"]
+        server.ok("PATCH", maps("default", "big"), {"data": {"a": "short again"}}, MERGE)
+        (event,) = server.watch(maps("default"), resourceVersion=listed, timeoutSeconds="1")
+        assert event["object"]["data"]["a"] == "short again", "who lists anew goes on from there"
 
 
 def test_writer_and_watchers_race_and_nothing_is_lost(server: Server, namespace: str) -> None:
