@@ -151,7 +151,7 @@ class Subject:
             if self._process.poll() is not None or time.monotonic() - self.began > seconds:
                 why = "it ended" if self._process.poll() is not None else f"not within {seconds} s"
                 raise RuntimeError(f"{why}; its log ends: {self.log.read_text()[-1500:]}")
-            time.sleep(0.001)
+            time.sleep(0.003)
         return time.monotonic()
 
     def end(self) -> None:

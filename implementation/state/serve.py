@@ -89,8 +89,10 @@ def union(cluster: Sequence[Endpoint], local: Sequence[Endpoint]) -> tuple[Endpo
     return tuple(every[target] for target in sorted(every))
 
 
-def holds_any(ranges: Iterable[str], addresses: Iterable[str]) -> bool:
+def holds_any(ranges: Sequence[str], addresses: Iterable[str]) -> bool:
     """True when one of the ranges holds one of the addresses."""
+    if not ranges:
+        return False
     known = [ip_address(address) for address in addresses]
     return any(address in ip_network(text) for text in ranges for address in known)
 

@@ -5,6 +5,7 @@ Numbers are those of the kernel's ``nf_tables.h``; every shape is pinned by gold
 
 from __future__ import annotations
 
+import functools
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -168,6 +169,7 @@ def hook(where: int, priority: int, sort: str) -> Attribute:
     return nest(4, number(1, where), number(2, priority)) + number(5, Verdict.ACCEPT) + text(7, sort)
 
 
+@functools.cache
 def element_frame(key: int, data: int, extra: int = 0) -> tuple[bytes, bytes]:
     """What stands before key and data of an element with these lengths; data 0 for sets and deletions,
     ``extra`` bytes of attributes follow."""

@@ -55,24 +55,28 @@ class Numbers:
     def __init__(self) -> None:
         self.variants: dict[str, int] = {}  # by chain
         self.wanted: dict[str, Target] = {}  # the variants in use since the last full write
+        self._values: dict[Target, bytes] = {}  # of those in wanted
         self._taken: set[int] = set()
         self._next_variant = self._next_affinity = 1
 
     def learn(self, variants: Mapping[str, int], affinity: Iterable[int]) -> None:
         """Start from what the kernel has."""
-        self.variants, self.wanted, self._taken = dict(variants), {}, set()
+        self.variants, self.wanted, self._values, self._taken = dict(variants), {}, {}, set()
         self._next_variant = max(variants.values(), default=0) + 1
         self._next_affinity = max(affinity, default=0) + 1
 
     def variant(self, target: Target) -> bytes:
         """The value of a row that leads to ``target``."""
-        name = target.name
-        self.wanted[name] = target
-        found = self.variants.get(name)
-        if found is None:
-            found = self.variants[name] = self._next_variant
-            self._next_variant += 1
-        return _PAD + word(found)
+        value = self._values.get(target)
+        if value is None:
+            name = target.name
+            self.wanted[name] = target
+            found = self.variants.get(name)
+            if found is None:
+                found = self.variants[name] = self._next_variant
+                self._next_variant += 1
+            value = self._values[target] = _PAD + word(found)
+        return value
 
     def affinity(self, known: bytes | None, *, own: bool) -> bytes:
         """The number of a Service port: the known one, unless another port has taken it, or a new one.
@@ -91,7 +95,6 @@ class Packer:
     def __init__(self, family: Family) -> None:
         self.family = family
         self.zero = bytes(family.size)
-        self._known: dict[Endpoint, bytes] = {}
 
     def address(self, text: str) -> bytes:
         """An address in network order."""
@@ -231,6 +234,10 @@ class _Port:
         self, name: str, prefix: bytes, start: int, pool: Sequence[bytes], pad: bytes
     ) -> Iterator[tuple[Row, bytes]]:
         """One row for each endpoint; those that are there stay where they are, others fill the gaps."""
+        if not self.before:  # nothing is there, so nothing has a place to keep
+            for index, endpoint in enumerate(pool, start):
+                yield (name, prefix + word(index)), pad + endpoint
+            return
         rows = [(name, prefix + word(start + index)) for index in range(len(pool))]
         left = dict.fromkeys(pad + endpoint for endpoint in pool)
         found: list[bytes | None] = []
