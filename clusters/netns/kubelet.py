@@ -43,6 +43,7 @@ class Kubelet:
         self.addresses = {node.name: Addresses(node.index, seeded=seeded) for node in rooms.nodes}
         # A node that is cut off or dead hears nothing of the API server, and the API server nothing of it.
         self.reaches = {node.name: asyncio.Event() for node in rooms.nodes}
+        self.talks: dict[str, set[asyncio.StreamWriter]] = {node.name: set() for node in rooms.nodes}
         self._returning: dict[str, asyncio.Task[None]] = {}
         self._rebooted: set[str] = set()
         self.recorder = Recorder(client)
@@ -66,8 +67,10 @@ class Kubelet:
                 self._see(what)
 
     def cut_off(self, node: str) -> None:
-        """The node no longer reaches the API server."""
+        """The node no longer reaches the API server: what was streamed between them is cut as well."""
         self.reaches[node].clear()
+        for writer in self.talks[node]:
+            writer.transport.abort()
         if task := self._returning.pop(node, None):
             task.cancel()
 

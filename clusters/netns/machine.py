@@ -48,8 +48,13 @@ def main(args: list[str]) -> int:
 
 def _run(config: dict[str, Any], zygote_socket: Any) -> int:
     import asyncio
+    import resource
 
     from clusters.netns.rooms import Rooms
+
+    # Each pod takes its network, two pipes and a log; programs keep the usual limit, forked elsewhere.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     try:
         asyncio.run(Rooms(config, zygote_socket).live())

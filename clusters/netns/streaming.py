@@ -64,11 +64,13 @@ class Streaming:
             words = f"{type(error).__name__}: {error}"
             _say(stream, {"ok": False, "code": 500, "reason": "InternalError", "error": words})
         finally:
+            for talks in self._kubelet.talks.values():
+                talks.discard(writer)
             with suppress(ConnectionError):
                 await writer.drain()
             writer.close()
 
-    def _pod(self, asked: Object) -> PodRun:
+    def _pod(self, asked: Object, stream: Stream) -> PodRun:
         """The pod a request is about. Refused: no node has it, or its node is not reached."""
         try:
             pod = self._kubelet.find(asked["namespace"], asked["pod"], closing=True)
@@ -78,18 +80,19 @@ class Streaming:
             where = f"{pod.node.address}:{_PORT}"
             raise refused(500, "InternalError",
                           f"error dialing backend: dial tcp {where}: connect: no route to host")
+        self._kubelet.talks[pod.node.name].add(stream.writer)
         return pod
 
-    def _running(self, asked: Object) -> ContainerRun:
+    def _running(self, asked: Object, stream: Stream) -> ContainerRun:
         """The container a request is about, which runs. Refused 500 as the kubelet does."""
         name = asked["container"]
-        for container in self._pod(asked).containers:
+        for container in self._pod(asked, stream).containers:
             if container.spec["name"] == name and container.io is not None and container.state.running:
                 return container
         raise refused(500, "InternalError", f'unable to upgrade connection: container not found ("{name}")')
 
     async def _logs(self, asked: Object, stream: Stream) -> None:
-        name, pod = asked["container"], self._pod(asked)
+        name, pod = asked["container"], self._pod(asked, stream)
         container = next((one for one in pod.containers if one.spec["name"] == name), None)
         state, previous = container.state if container else None, bool(asked["previous"])
         if (why := containerlog.refusal(state, name, asked["pod"], previous=previous)) or container is None:
@@ -107,7 +110,7 @@ class Streaming:
         await _until_left(stream, _write_log(stream, containerlog.read(path, wanted, follow)))
 
     async def _exec(self, asked: Object, stream: Stream) -> None:
-        container = self._running(asked)
+        container = self._running(asked, stream)
         io = ProgramIO(tty=bool(asked["tty"]), stdin=bool(asked["stdin"]))
         try:
             process = await container.spawn(tuple(asked["command"]), io)
@@ -124,7 +127,7 @@ class Streaming:
             io.close()
 
     async def _attach(self, asked: Object, stream: Stream) -> None:
-        container = self._running(asked)
+        container = self._running(asked, stream)
         io = container.io
         assert io is not None
         _say(stream, {"ok": True})
@@ -135,7 +138,7 @@ class Streaming:
             await _send(stream, END, {"status": 0})
 
     async def _port_forward(self, asked: Object, stream: Stream) -> None:
-        pod, port = self._pod(asked), int(asked["port"])
+        pod, port = self._pod(asked, stream), int(asked["port"])
         number = pod.pod["metadata"]["uid"]
         try:
             if pod.network < 0:

@@ -111,11 +111,11 @@ async def get_from(cluster: NetnsCluster, where: str, url: str, patience: float 
     return output if status == 0 else f"curl {status}: {error}"
 
 
-async def log_of(cluster: NetnsCluster, name: str) -> str:
+async def log_of(cluster: NetnsCluster, name: str, **query: str) -> str:
     """The log of a pod of namespace default, as the API server gives it."""
     found = read_kubeconfig(cluster.kubeconfig)
     tls = ssl.create_default_context(cadata=found.ca)
     headers = {"Authorization": f"Bearer {found.token}"}
     async with (aiohttp.ClientSession(headers=headers) as session,
-                session.get(f"{found.server}{PODS}/{name}/log", ssl=tls) as answer):
+                session.get(f"{found.server}{PODS}/{name}/log", ssl=tls, params=query) as answer):
         return await answer.text()

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from clusters.base import CanCutLink, CanKillNode, CanSignal, ClusterError, Command, Implementation
-from clusters.client import Client
+from clusters.client import ApiError, Client
 from clusters.locate import locate
 from clusters.netns.cluster import NetnsCluster
 from clusters.netns.init import family
-from clusters.tests.netns_pods import PODS, get_from, is_ready, ready_pod, until, web_map, web_pod
+from clusters.tests.netns_pods import PODS, get_from, is_ready, log_of, ready_pod, until, web_map, web_pod
 
 pytestmark = pytest.mark.kernel
 MASTER, WORKER, THIRD = "k3s-master-rpi001", "k3s-worker-rpi002", "k3s-worker-rpi003"
@@ -53,6 +53,24 @@ async def cluster() -> AsyncIterator[NetnsCluster]:
 async def node_ready(client: Client, name: str) -> str:
     item = await client.get(f"/api/v1/nodes/{name}")
     return next(str(c["status"]) for c in item["status"]["conditions"] if c["type"] == "Ready")
+
+
+async def test_a_node_that_is_cut_off_gives_no_log_and_ends_what_is_followed(cluster: NetnsCluster) -> None:
+    async with Client.from_kubeconfig(cluster.kubeconfig) as client:
+        following = asyncio.create_task(log_of(cluster, "one", follow="true"))
+        await until(lambda: followed(cluster))
+        await cluster.cut_link(WORKER, silently=True)
+        assert "asked /readyz" in await following
+        with pytest.raises(ApiError, match=r"dial tcp 192\.168\.2\.115:10250: connect: no route to host"):
+            await client.request("GET", f"{PODS}/one/log")
+        await cluster.heal_link(WORKER)
+        await until(lambda: log_of(cluster, "one"))
+
+
+async def followed(cluster: NetnsCluster) -> bool:
+    """Whether somebody has a connection to the kubelet's socket."""
+    words = ["ss", "-xH", "state", "connected"]
+    return "/kubelet" in (await cluster.run_on("control-plane", words, timeout=5))[1]
 
 
 async def states(cluster: NetnsCluster, place: str) -> list[str]:
