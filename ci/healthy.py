@@ -63,7 +63,7 @@ def not_green(out: Path, implementation: str) -> tuple[int, list[str]]:
     """How many requirements a run judged, and a line for each that is neither pass nor unsupported."""
     report = out / "certificate" / implementation / "report.json"
     rows = json.loads(report.read_text())["requirements"] if report.exists() else []
-    return len(rows), [f"{row['id']} {row['verdict']}: {row['reason']}" for row in rows
+    return len(rows), [f"{row['id']} {row['verdict']}: {row['reason'] or row['findings'][:1]}" for row in rows
                        if row["verdict"] not in {"pass", "unsupported"}]
 
 

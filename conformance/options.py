@@ -33,7 +33,8 @@ class Options:
     agent_image: str = "python:3"
     nextcloud_image: str = "nextcloud:latest"
     slower: float = 1.0  # patience times this
-    jobs: int = 8  # requirements under way at once
+    stricter: float = 1.0  # how soon something must settle, times this
+    jobs: int = 12  # requirements under way at once
 
     def told(self) -> dict[str, Any]:
         """The options as the evidence's header holds them."""
@@ -66,6 +67,9 @@ def gather(*sources: Mapping[str, Any], file: str = "") -> Options:
     options = Options(**found)
     if not 1 <= options.slower <= 100:
         raise OptionError(f"slower is {options.slower:g}; patience can be stretched 1 to 100 times")
+    if not 0 < options.stricter <= 1:
+        raise OptionError(f"stricter is {options.stricter:g}; more than 0 and at most 1, so that a rule only "
+                          "becomes harder to keep")
     if not 1 <= options.jobs <= 100:
         raise OptionError(f"jobs is {options.jobs}; between 1 and 100 requirements can run at once")
     return options

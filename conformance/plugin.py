@@ -23,6 +23,7 @@ _FLAGS = {
     "cluster": "URL of the cluster to judge, such as netns://?seed; without it this plugin does nothing",
     "implementation": "descriptor (name or TOML file) of what provides Services there",
     "profile": "a named set of requirements",
+    "stricter": "cut the time in which something must settle to this part of it",
     "slower": "stretch patience, never a rule, this many times",
     "agent_image": "any image with Python 3.8 or newer",
     "nextcloud_image": "the NextCloud of the post's requirements, or a stand-in (nextcloud:latest)",

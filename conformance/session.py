@@ -88,7 +88,7 @@ def prepare(
 
             implementation = implementations.find(options.implementation, search_folders())
             declaration = Declaration.from_mapping(implementation.features, where=implementation.name)
-        timing = Timing().slower(options.slower)
+        timing = Timing().slower(options.slower).stricter(options.stricter)
     except (*_BAD_INPUT, ValueError) as problem:
         raise RunError(str(problem)) from problem
     return Plan(options, tuple(chosen), implementation, declaration, timing, folder, command)

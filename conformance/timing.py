@@ -60,6 +60,21 @@ class Timing:
         return replace(self, **changed)
 
 
+    def stricter(self, factor: float) -> Timing:
+        """The same, with ``factor`` times as long for what must settle; a pass is a pass of the rule itself.
+
+        Raises ValueError when it is above 1: a rule is never loosened.
+        """
+        if not 0 < factor <= 1:
+            raise ValueError(f"--stricter {factor:g}: a rule can only be made harder; give 0.2, say, 1 at most")
+        changed = {name: replace(value, seconds=value.seconds * factor, says=f"{value.says}, times {factor:g}")
+                   for name in SETTLING if (value := getattr(self, name)) and factor < 1}
+        return replace(self, **changed)
+
+
+SETTLING = ("serves", "refuses", "balanced", "freed", "joins")
+
+
 @dataclass(frozen=True)
 class Aim:
     """One vantage and where it aims: a series has one or more, and all of them must be right."""

@@ -22,8 +22,9 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", help="folder for evidence and reports (default: out)")
     parser.add_argument("--agent-image", help="any image with Python 3.8 or newer (default: python:3)")
     parser.add_argument("--nextcloud-image", help="NextCloud, or a stand-in (default: nextcloud:latest)")
+    parser.add_argument("--stricter", help="cut the time in which something must settle to this part of it")
     parser.add_argument("--slower", help="stretch patience, never a rule, this many times")
-    parser.add_argument("--jobs", help="requirements under way at once (default: 8)")
+    parser.add_argument("--jobs", help="requirements under way at once (default: 12)")
 
 
 def options_of(arguments: argparse.Namespace, **defaults: str) -> Options:

@@ -10,7 +10,7 @@ import pytest
 from conformance.expectations import Answered, Refused
 from conformance.probes import Probe
 from conformance.selftest.fakes import free_port, now, running_agent, vantage_of
-from conformance.timing import Aim, Duration, Timing, holds, settles
+from conformance.timing import SETTLING, Aim, Duration, Timing, holds, settles
 
 
 class Pen:
@@ -43,6 +43,17 @@ def test_every_duration_says_where_it_comes_from() -> None:
 def test_patience_cannot_be_shortened() -> None:
     with pytest.raises(ValueError, match="1 or more"):
         Timing().slower(0.5)
+
+
+def test_what_must_settle_can_be_made_stricter_and_nothing_else() -> None:
+    strict, rule = Timing().stricter(0.2), Timing()
+    for field in fields(Timing):
+        factor = 0.2 if field.name in SETTLING else 1
+        assert getattr(strict, field.name).seconds == pytest.approx(getattr(rule, field.name).seconds * factor)
+    assert "times 0.2" in strict.serves.says
+    for wrong in (0, 1.5):
+        with pytest.raises(ValueError, match="made harder"):
+            Timing().stricter(wrong)
 
 
 async def test_what_is_right_settles_and_holds() -> None:

@@ -16,7 +16,8 @@ LABELS = {"app": "nextcloud-replaced"}
 
 async def stand(lab: Lab) -> tuple[Post, Served]:
     """A Deployment as the post's and a Service before it, with labels of their own."""
-    made = objects.deployment("nextcloud", lab.rig.run, REPLICAS, LABELS, CONTAINER)
+    container = {**CONTAINER, "image": lab.rig.nextcloud}
+    made = objects.deployment("nextcloud", lab.rig.run, REPLICAS, LABELS, container)
     await lab.kube.create(made, await lab.namespace())
     served = await lab.service([objects.port(8080, 80)], name=CLUSTER_IP, selector=LABELS)
     return await look(lab, served), served
