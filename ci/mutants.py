@@ -28,7 +28,7 @@ FOLDERS = (ROOT / "implementation/miniatures", ROOT / "clusters/miniatures")
 OTHERS_ALLOWED = 3
 MARKS = {"fail": "x", "pass": ".", "unsupported": "-", "not-run": "-"}
 SECONDS = 240  # patience for one certificate; a healthy one takes under 40, a wrong one waits out its bounds
-STRICTER = "0.2"  # what never settles is known after 6 s as well as after 30; the canary settles in less than 1
+STRICTER = "0.2"  # what never settles is known after 6 s as well as after 30; a canary settles in 1
 CANARIES = ("CLUSTERIP-01", "ENDPOINTS-01")  # the first that must not catch the miniature
 AT_ONCE, TIMED_AT_ONCE = 8, 2  # a wrong one mostly waits for what never comes; timing rows want a processor
 

@@ -66,10 +66,14 @@ class Timing:
         Raises ValueError when it is above 1: a rule is never loosened.
         """
         if not 0 < factor <= 1:
-            raise ValueError(f"--stricter {factor:g}: a rule can only be made harder; give 0.2, say, 1 at most")
-        changed = {name: replace(value, seconds=value.seconds * factor, says=f"{value.says}, times {factor:g}")
-                   for name in SETTLING if (value := getattr(self, name)) and factor < 1}
-        return replace(self, **changed)
+            said = "a rule can only be made harder; give 0.2, or 1 at most"
+            raise ValueError(f"--stricter {factor:g}: {said}")
+        if factor == 1:
+            return self
+        return replace(self, **{
+            name: replace(rule, seconds=rule.seconds * factor, says=f"{rule.says}, times {factor:g}")
+            for name in SETTLING if (rule := getattr(self, name))
+        })
 
 
 SETTLING = ("serves", "refuses", "balanced", "freed", "joins")

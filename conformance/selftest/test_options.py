@@ -21,7 +21,8 @@ def test_lists_may_be_written_with_commas() -> None:
 
 
 @pytest.mark.parametrize(("told", "sentence"), [
-    ({"slower": "x"}, "slower is a number, not 'x'"), ({"slower": 0.5}, "stretched"), ({"stricter": 2}, "harder to keep"),
+    ({"slower": "x"}, "slower is a number, not 'x'"), ({"slower": 0.5}, "stretched"),
+    ({"stricter": 2}, "harder to keep"),
     ({"jobs": 0}, "jobs is 0"),
     ({"jobs": "many"}, "whole number"), ({"requirement": 3}, "list of words"),
     ({"jobs": True}, "whole number"),

@@ -48,8 +48,9 @@ def test_patience_cannot_be_shortened() -> None:
 def test_what_must_settle_can_be_made_stricter_and_nothing_else() -> None:
     strict, rule = Timing().stricter(0.2), Timing()
     for field in fields(Timing):
-        factor = 0.2 if field.name in SETTLING else 1
-        assert getattr(strict, field.name).seconds == pytest.approx(getattr(rule, field.name).seconds * factor)
+        before = getattr(rule, field.name).seconds
+        wanted = before * 0.2 if field.name in SETTLING else before
+        assert getattr(strict, field.name).seconds == pytest.approx(wanted)
     assert "times 0.2" in strict.serves.says
     for wrong in (0, 1.5):
         with pytest.raises(ValueError, match="made harder"):
