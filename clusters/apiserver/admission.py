@@ -131,7 +131,11 @@ _FIRST_STATUS: dict[str, Object] = {
 
 
 def set_defaults(resource: Resource, obj: Object) -> None:
-    """Sets, in place, every field of the object that Kubernetes sets when it reads one."""
+    """Sets, in place, every field of the object that Kubernetes sets when it reads one; empty ones go."""
+    metadata = obj["metadata"]
+    for field in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if field in metadata and not metadata[field]:
+            del metadata[field]
     if resource.custom is not None:
         custom.set_defaults(resource.custom.schema, obj)
         return

@@ -18,7 +18,7 @@ _SUFFIX, _LONGEST = 5, 63
 _ANNOTATIONS_LIMIT = 256 * 1024  # bytes
 
 _NAME_RULES: dict[str, Callable[[str], list[str]]] = {
-    "services": names.dns_1035_label,
+    "services": names.dns_label,
     "namespaces": names.dns_label,
     "events": names.path_segment,
     **dict.fromkeys(("roles", "rolebindings", "clusterroles", "clusterrolebindings"), names.path_segment),

@@ -10,14 +10,14 @@ import re
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = _LABEL + r"(\." + _LABEL + r")*"
-_LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _VALUE = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 _CONFIG_KEY = r"[-._a-zA-Z0-9]+"
 
 
-def _too_long(limit: int) -> str:
-    return f"must be no more than {limit} bytes"
+def _too_long(limit: int, unit: str = "characters") -> str:
+    # Both count bytes; the newer of Kubernetes' two packages says so ("api/validate/content").
+    return f"must be no more than {limit} {unit}"
 
 
 def _shape(message: str, pattern: str, *examples: str) -> str:
@@ -49,9 +49,9 @@ def dns_label(value: str) -> list[str]:
     return wrong
 
 
-def dns_subdomain(value: str) -> list[str]:
-    """RFC 1123 subdomain: labels joined by dots, at most 253 bytes."""
-    wrong = [_too_long(253)] if _size(value) > 253 else []
+def dns_subdomain(value: str, unit: str = "characters") -> list[str]:
+    """RFC 1123 subdomain: labels joined by dots, at most 253 bytes; ``unit`` is what its words call them."""
+    wrong = [_too_long(253, unit)] if _size(value) > 253 else []
     if not re.fullmatch(_SUBDOMAIN, value):
         wrong.append(
             _shape(
@@ -59,22 +59,6 @@ def dns_subdomain(value: str) -> list[str]:
                 "'-' or '.', and must start and end with an alphanumeric character",
                 _SUBDOMAIN,
                 "example.com",
-            )
-        )
-    return wrong
-
-
-def dns_1035_label(value: str) -> list[str]:
-    """RFC 1035 label, the rule of Service names: as a label, and the first sign a letter."""
-    wrong = [_too_long(63)] if _size(value) > 63 else []
-    if not re.fullmatch(_LABEL_1035, value):
-        wrong.append(
-            _shape(
-                "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start "
-                "with an alphabetic character, and end with an alphanumeric character",
-                _LABEL_1035,
-                "my-name",
-                "abc-123",
             )
         )
     return wrong
@@ -98,11 +82,11 @@ def qualified_name(value: str) -> list[str]:
         if not parts[0]:
             wrong.append("prefix part must be non-empty")
         else:
-            wrong += ["prefix part " + message for message in dns_subdomain(parts[0])]
+            wrong += ["prefix part " + message for message in dns_subdomain(parts[0], "bytes")]
     if not name:
         wrong.append("name part must be non-empty")
     elif _size(name) > 63:
-        wrong.append("name part " + _too_long(63))
+        wrong.append("name part " + _too_long(63, "bytes"))
     if not re.fullmatch(_QUALIFIED, name):
         wrong.append("name part " + _qualified_shape())
     return wrong
@@ -121,7 +105,7 @@ def _qualified_shape() -> str:
 
 def _qualified_with_prefix() -> str:
     return (
-        "a qualified name "
+        "a valid label key "
         + _qualified_shape()
         + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
     )
@@ -129,7 +113,7 @@ def _qualified_with_prefix() -> str:
 
 def label_value(value: str) -> list[str]:
     """A label's value: empty, or at most 63 signs that begin and end with a letter or digit."""
-    wrong = [_too_long(63)] if _size(value) > 63 else []
+    wrong = [_too_long(63, "bytes")] if _size(value) > 63 else []
     if not re.fullmatch(_VALUE, value):
         wrong.append(
             _shape(
@@ -184,8 +168,18 @@ def port_name(value: str) -> list[str]:
 
 
 def ip_address(value: str) -> list[str]:
-    """An IPv4 or IPv6 address without zone."""
-    return [] if parse_ip(value) else ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+    """An IPv4 or IPv6 address without zone, leading zeros or an IPv4 address inside an IPv6 one."""
+    if found := parse_ip(value):
+        mapped = found.version == 6 and found.ipv4_mapped is not None
+        return ["must not be an IPv4-mapped IPv6 address"] if mapped else []
+    if parse_ip(_without_leading_zeros(value)):
+        return ["must not have leading 0s"]
+    return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+
+
+def _without_leading_zeros(value: str) -> str:
+    """An IPv4 address as older Kubernetes read it."""
+    return re.sub(r"(^|\.)0+(?=\d)", r"\1", value) if re.fullmatch(r"[0-9.]+", value) else value
 
 
 def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -199,11 +193,19 @@ def parse_ip(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
 
 
 def cidr(value: str) -> list[str]:
-    """A network in CIDR form; bits beyond the prefix are allowed, as Kubernetes allows them."""
+    """A network in CIDR form: no bit is set beyond its prefix, no number has a leading zero."""
+    address, slash, length = value.partition("/")
+    plain = f"{_without_leading_zeros(address)}/{length.lstrip('0') or '0'}"
     try:
-        if "/" not in value or "%" in value:
+        if not slash or not re.fullmatch(r"[0-9]+", length) or "%" in value:
             raise ValueError(value)
-        ipaddress.ip_interface(value)
+        network = ipaddress.ip_interface(plain)
     except ValueError:
         return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+    if plain != value:
+        return ["must not have leading 0s in IP or prefix length"]
+    if network.version == 6 and network.ip.ipv4_mapped is not None:
+        return ["must not have an IPv4-mapped IPv6 address"]
+    if network.ip != network.network.network_address:
+        return ["must not have bits set beyond the prefix length"]
     return []

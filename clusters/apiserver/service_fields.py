@@ -78,7 +78,8 @@ def without_zeros(value: Any) -> Any:
         return [without_zeros(item) for item in value]
     if not isinstance(value, dict):
         return value
-    cleaned = {name: without_zeros(item) for name, item in value.items()}
+    # The words of a selector are the user's own: an empty one says something.
+    cleaned = {name: item if name == "selector" else without_zeros(item) for name, item in value.items()}
     return {
         name: item for name, item in cleaned.items() if name in KEPT_WHEN_EMPTY or item not in ("", 0, [], {})
     }
@@ -100,6 +101,8 @@ def with_defaults(spec: Spec) -> Spec:
         spec.setdefault("externalTrafficPolicy", "Cluster")
     if spec["type"] in {"ClusterIP", "NodePort", "LoadBalancer"}:
         spec.setdefault("internalTrafficPolicy", "Cluster")
+    elif spec["type"] == "ExternalName" and spec.get("internalTrafficPolicy") in {"Cluster", "Local"}:
+        del spec["internalTrafficPolicy"]  # never shown of such a Service; a wrong one is still refused
     if spec["type"] == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
     return spec

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from clusters.apiserver.service_fields import Spec, is_headless, needs_health_check_port
+from clusters.apiserver.service_validation import class_errors
 from clusters.apiserver.status import FieldError, forbidden_field, invalid
 
 
@@ -26,6 +27,7 @@ def service_update_errors(new: dict[str, Any], old: dict[str, Any]) -> list[Fiel
     name, port = "loadBalancerClass", "healthCheckNodePort"
     if both_balance and after.get(name) != before.get(name):
         wrong.append(invalid(f"spec.{name}", after.get(name), "may not change once set"))
+    wrong += class_errors(after)  # Kubernetes looks twice, and tells of it twice
     if both_check and after.get(port) != before.get(port):
         wrong.append(forbidden_field(f"spec.{port}", "field is immutable"))
     return wrong

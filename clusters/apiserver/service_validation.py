@@ -261,16 +261,20 @@ def _source_range_errors(spec: Spec, annotations: dict[str, str]) -> list[FieldE
 
 
 def _load_balancer_errors(spec: Spec) -> list[FieldError]:
-    if spec["type"] == "LoadBalancer":
-        return [
-            invalid("spec.loadBalancerClass", spec["loadBalancerClass"], message)
-            for message in names.qualified_name(spec.get("loadBalancerClass", "x"))
-        ]
-    return [
-        forbidden_field(f"spec.{field}", _ONLY_LOAD_BALANCER)
-        for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass")
-        if field in spec
-    ]
+    field = "allocateLoadBalancerNodePorts"
+    wrong = [forbidden_field(f"spec.{field}", _ONLY_LOAD_BALANCER)] if field in spec else []
+    return class_errors(spec) if spec["type"] == "LoadBalancer" else wrong + class_errors(spec)
+
+
+def class_errors(spec: Spec) -> list[FieldError]:
+    """What is wrong with loadBalancerClass by itself."""
+    field = "spec.loadBalancerClass"
+    if "loadBalancerClass" not in spec:
+        return []
+    if spec["type"] != "LoadBalancer":
+        return [forbidden_field(field, _ONLY_LOAD_BALANCER)]
+    name = spec["loadBalancerClass"]
+    return [invalid(field, name, message) for message in names.qualified_name(name)]
 
 
 def _traffic_policy_errors(spec: Spec) -> list[FieldError]:
