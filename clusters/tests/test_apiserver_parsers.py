@@ -192,7 +192,6 @@ def test_name_rules_judge_any_text(text: str) -> None:
     for rule in (
         names.dns_label,
         names.dns_subdomain,
-        names.dns_1035_label,
         names.qualified_name,
         names.label_value,
         names.config_key,

@@ -177,14 +177,14 @@ def test_rules_are_told_word_for_word(server: Server, namespace: str, spec: Any,
     assert (code, reason, told) == (422, "Invalid", f'Service "svc" is invalid: {message}')
 
 
-def test_service_name_is_a_dns_1035_label(server: Server, namespace: str) -> None:
-    assert refused_service(server, namespace, "1st") == (
-        'metadata.name: Invalid value: "1st": a DNS-1035 label must consist of lower case '
-        "alphanumeric characters or "
-        "'-', start with an alphabetic character, and end with an alphanumeric character (e.g. "
-        "'my-name',  or 'abc-123', "
-        "regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
+def test_service_name_is_a_dns_label_that_may_begin_with_a_digit(server: Server, namespace: str) -> None:
+    assert make_service(server, namespace, "1st")["metadata"]["name"] == "1st"  # KEP-5311, since 1.36
+    assert refused_service(server, namespace, "First") == (
+        'metadata.name: Invalid value: "First": a lowercase RFC 1123 label must consist of lower case '
+        "alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. "
+        "'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
     )
+    assert refused_service(server, namespace, "x" * 64).endswith(": must be no more than 63 characters")
 
 
 def test_cluster_ip_never_changes(server: Server, namespace: str) -> None:
