@@ -14,6 +14,7 @@ requests   one a line: changes of kind, namespace, name, version and body (null:
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ import msgspec
 from clusters.apiserver import definitions
 from clusters.apiserver.builtin import builtin
 from clusters.apiserver.resources import Resource
-from clusters.apiserver.store import Event, Object, Store
+from clusters.apiserver.store import Entry, Event, Object, Store
 
 _FORMAT = 1
 _DEFINITIONS = builtin("apiextensions.k8s.io", "v1", "customresourcedefinitions")
@@ -125,7 +126,7 @@ def _take_kind(store: Store, told: _Kind) -> None:
         resource = store.kinds.find(*told.kind.split("/"))
         if resource is None:
             raise ValueError(f"the definition of {plural}.{group} lacks the version of {told.kind}")
-    held = (((namespace, name), _object(resource, body)) for namespace, name, body in told.held)
+    held = (((namespace, name), _entry(resource, body)) for namespace, name, body in told.held)
     store.hold(resource, held, told.low_water)
     for change in told.changes:
         _repeat_one(store, resource, change)
@@ -149,8 +150,8 @@ def _repeat(store: Store, changes: list[_Change]) -> None:
 
 
 def _repeat_one(store: Store, resource: Resource, change: _Change) -> None:
-    obj = None if bytes(change.body) == b"null" else _object(resource, change.body)
-    store.repeat(resource, (change.namespace, change.name), change.version, obj)
+    entry = None if bytes(change.body) == b"null" else _entry(resource, change.body)
+    store.repeat(resource, (change.namespace, change.name), change.version, entry)
 
 
 def _serve(store: Store, definition: Object) -> None:
@@ -163,8 +164,10 @@ def _find(store: Store, kind: str) -> Resource | None:
     return store.kinds.find(group, version, plural)
 
 
-def _object(resource: Resource, body: msgspec.Raw) -> Object:
-    return {"kind": resource.kind, "apiVersion": resource.api_version, **msgspec.json.decode(body)}
+def _entry(resource: Resource, raw: msgspec.Raw) -> Entry:
+    body = bytes(raw)
+    obj = {"kind": resource.kind, "apiVersion": resource.api_version, **msgspec.json.decode(body)}
+    return Entry(obj, body, int(obj["metadata"]["resourceVersion"]))
 
 
 class Journal:
@@ -182,10 +185,13 @@ class Journal:
 
     def resume(self) -> None:
         """Gives the (empty) store what the file tells, and goes on with it. BadJournal, OSError."""
+        gc.disable()  # nothing of it is garbage; looking for some would take most of the time
         try:
             first, whole = replay(self._path.read_bytes(), self._store)
         except BadJournal as bad:
             raise BadJournal(f"{self._path}: {bad}; remove it to begin with an empty cluster") from bad
+        finally:
+            gc.enable()
         self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         os.ftruncate(self._fd, whole)  # a torn last line: its request was never answered
         self._size, self._limit = whole, max(self._least, 2 * first)

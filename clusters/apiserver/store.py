@@ -200,20 +200,23 @@ class Store:
         table.log.append(event)
         self.note(resource, event)
 
-    def hold(self, resource: Resource, objects: Iterable[tuple[Key, Object]], low_water: int) -> None:
+    def hold(self, resource: Resource, entries: Iterable[tuple[Key, Entry]], low_water: int) -> None:
         """Takes in objects of an earlier life, as they are, and from which version on they were followed."""
         table = self._tables[resource]
-        for key, obj in objects:
-            table.put(key, Entry(obj, encode_body(obj), int(obj["metadata"]["resourceVersion"])))
+        for key, entry in entries:
+            table.put(key, entry)
         table.log.low_water = low_water
 
-    def repeat(self, resource: Resource, key: Key, version: int, obj: Object | None) -> None:
-        """Makes a change of an earlier life again, at its version: a removal where there is no object."""
-        self.version = version - 1
-        if obj is None:
+    def repeat(self, resource: Resource, key: Key, version: int, entry: Entry | None) -> None:
+        """Makes a change of an earlier life again, at its version: a removal where there is no entry."""
+        if entry is None:
+            self.version = version - 1
             self.remove(resource, key)
-        else:
-            self.put(resource, key, obj)
+            return
+        self.version, table = version, self._tables[resource]
+        old = table.entries.get(key)
+        table.put(key, entry)
+        self._happened(resource, table, Event(version, key, old, entry, entry))
 
     def forget_history(self) -> None:
         """Makes the present version the oldest to resume from, for every kind (after the start-up

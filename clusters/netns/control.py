@@ -54,8 +54,8 @@ class Control:
             "exec": self._exec, "snapshot": self._snapshot, "down": self._down,
             "remove": self._remove,
         }
-        faults = Faults(rooms, self._provided)
-        self._answers |= faults.answers() | Tapping(rooms, faults.silences).answers()
+        self._faults = Faults(rooms, self._provided)
+        self._answers |= self._faults.answers() | Tapping(rooms, self._faults.silences).answers()
 
     async def open(self, path: Path) -> None:
         """Start answering on the Unix socket ``path``."""
@@ -157,7 +157,7 @@ class Control:
         return {}
 
     async def _dead(self, _question: Object) -> Object:
-        return {"dead": self._provided.dead() + self._rooms.own.dead()}
+        return {"dead": self._faults.lost() + self._provided.dead() + self._rooms.own.dead()}
 
     async def _exec(self, question: Object) -> Object:
         argv, timeout = tuple(question["argv"]), float(question["timeout"])

@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
@@ -44,6 +45,11 @@ class Faults:
         """The questions of the control socket that are answered here."""
         return {"cut": self._cut_link, "heal": self._heal_link, "kill": self._kill_node,
                 "revive": self._revive_node, "signal": self._signal, "restart": self._restart}
+
+    def lost(self) -> list[str]:
+        """A sentence for each host whose init has ended, and nobody took its power."""
+        return [f"the init of {name} ended by itself, and everything on that host with it"
+                for name, host in self._rooms.hosts.items() if host.gone.is_set() and name not in self._dead]
 
     async def _cut_link(self, question: Object) -> Object:
         """Silently, by the switch's port alone; or with the carrier, as when the cable is pulled."""
@@ -88,7 +94,8 @@ class Faults:
             self._port_alive(node, False)
             self.silences.append([node, time.monotonic(), math.inf])
         self._provided.lost(node)
-        os.kill(host.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(host.pid, signal.SIGKILL)
         at = time.monotonic()
         self._dead.add(node)
         self._tell_kubelet()

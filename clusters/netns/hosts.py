@@ -54,9 +54,14 @@ class Host:
         asyncio.get_running_loop().add_reader(self._mine, self._hear)
 
     def ask_for(self, zygote: socket.socket) -> None:
-        """Have the zygote fork this host's init."""
-        wire.send(zygote, {"op": "host", "name": self.name}, [self._its.fileno(), self.network])
-        self._its.close()
+        """Have the zygote fork this host's init; ClusterError when it has ended."""
+        try:
+            wire.send(zygote, {"op": "host", "name": self.name}, [self._its.fileno(), self.network])
+        except OSError as error:
+            raise ClusterError("the process that hosts are forked from has ended: no host can be started any "
+                               "more; end this cluster and raise another") from error
+        finally:
+            self._its.close()
 
     def order(self, message: wire.Message, fds: Sequence[int] = ()) -> None:
         """Send an order to the init; ClusterError when the host is dead."""

@@ -6,15 +6,17 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from clusters.base import CanCutLink, CanKillNode, CanSignal, ClusterError, Command, Implementation
-from clusters.client import ApiError, Client
+from clusters.client import ApiError, Client, Unreachable
 from clusters.locate import locate
 from clusters.netns.cluster import NetnsCluster
 from clusters.netns.init import family
+from clusters.netns.staticpods import pause_after
 from clusters.tests.netns_pods import PODS, get_from, is_ready, log_of, ready_pod, until, web_map, web_pod
 
 pytestmark = pytest.mark.kernel
@@ -210,6 +212,42 @@ async def test_signals_reach_a_command_and_all_its_children(cluster: NetnsCluste
             await client.list("/api/v1/nodes")
         await cluster.signal("control-plane", "api-server", signal.SIGCONT)
         assert await client.list("/api/v1/nodes")
+
+
+async def test_the_control_plane_is_killed_and_restarted_and_has_forgotten_nothing(
+    cluster: NetnsCluster,
+) -> None:
+    async with Client.from_kubeconfig(cluster.kubeconfig) as client:
+        versions = {item["metadata"]["uid"]: item for item in await client.list("/api/v1/services")}
+        for act in (lambda: cluster.signal("control-plane", "api-server", signal.SIGKILL),
+                    lambda: cluster.restart("control-plane", "api-server")):
+            before = time.monotonic()
+            assert before < await act() < time.monotonic()
+
+            async def answers() -> bool:
+                with suppress(Unreachable):
+                    return versions == {item["metadata"]["uid"]: item
+                                        for item in await client.list("/api/v1/services")}
+                return False
+
+            await until(answers)
+        await cluster.signal("control-plane", "controllers", signal.SIGKILL)
+        await client.create("/api/v1/namespaces/default/services", {
+            "metadata": {"name": "late"}, "spec": {"selector": {"app": "one"}, "ports": [{"port": 80}]}})
+
+        async def sliced() -> bool:
+            slices = await client.list("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+                                       label="kubernetes.io/service-name=late")
+            return [len(one["endpoints"]) for one in slices] == [1]
+
+        await until(sliced, 10)
+        assert await cluster.restart("control-plane", "controllers") < time.monotonic()
+        assert await cluster.dead() == []
+
+
+def test_what_ends_again_and_again_is_started_at_growing_intervals() -> None:
+    assert [pause_after(number) for number in range(8)] == [0, 0, 0.25, 0.5, 1, 2, 4, 8]
+    assert pause_after(10_000) == 10
 
 
 def test_a_family_is_a_session_and_all_descendants() -> None:

@@ -18,10 +18,12 @@ from pathlib import Path
 import pytest
 
 from clusters.base import ClusterError
+from clusters.client import Client
 from clusters.locate import locate
 from clusters.netns import keeper, kept, terminal
 from clusters.netns.cluster import NetnsCluster
 from clusters.netns.kept import Kept, Process
+from clusters.tests import host
 
 _ROOT = Path(__file__).resolve().parents[2]
 _UP = "from clusters.netns import keeper; keeper.keep('x', 'netns://1-node', ''); print('up')"
@@ -68,18 +70,7 @@ def shared(kept_one: tuple[str, Kept]) -> Path:
 
 def _of(run_folder: str) -> list[int]:
     """The processes of the run with this folder."""
-    mark = f"SERVICE_CONFORMANCE_RUN={run_folder.rpartition('-')[2]}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-    return found
-
-
-def _host() -> tuple[str, ...]:
-    asked = (["ip", "-o", "link"], ["ip", "-o", "addr"], ["ip", "route"], ["nft", "list", "ruleset"])
-    return tuple(subprocess.run(argv, capture_output=True, text=True, check=False).stdout for argv in asked)
+    return host.of_run(run_folder.rpartition("-")[2])
 
 
 def _until(gone: Kept, seconds: float = 2.0) -> None:
@@ -96,7 +87,7 @@ def _command(code: str, *args: str, **more: object) -> subprocess.Popen[bytes]:
 
 @pytest.mark.kernel
 def test_two_stand_side_by_side_and_each_ends_alone() -> None:
-    before = _host()
+    before = host.picture()
     one = keeper.keep("one", "netns://1-node", "")
     two = keeper.keep("two", "netns://2-nodes", "reference-iptables")
     assert [(found.name, len(found.nodes)) for found in kept.listed()[0]] == [("one", 1), ("two", 2)]
@@ -114,12 +105,12 @@ def test_two_stand_side_by_side_and_each_ends_alone() -> None:
     os.kill(two.keeper, signal.SIGTERM)
     _until(two)
     assert kept.listed() == ([], [])
-    assert _host() == before
+    assert host.picture() == before
 
 
 @pytest.mark.kernel
 def test_a_killed_keeper_leaves_nothing_and_the_next_look_says_so() -> None:
-    before = _host()
+    before = host.picture()
     made = keeper.keep("x", "netns://1-node", "")
     os.kill(made.keeper, signal.SIGHUP)
     time.sleep(0.02)
@@ -135,7 +126,7 @@ def test_a_killed_keeper_leaves_nothing_and_the_next_look_says_so() -> None:
     assert kept.listed() == ([], ["x"])
     assert kept.listed() == ([], [])
     assert not Path(made.run_folder).exists()
-    assert _host() == before
+    assert host.picture() == before
 
 
 @pytest.mark.kernel
@@ -215,6 +206,12 @@ async def test_who_attaches_leaves_it_standing_and_takes_along_what_was_placed(
     serve = ["python3", "-m", "http.server", "8099"]
     placed = await cluster.place_outside("outside", "placed", {"index.html": b"hello"}, serve, 8099)
     assert await placed.request("GET", "/", timeout=2) == (200, b"hello")
+    config = cluster.kubeconfig.read_text()
+    await cluster.signal("control-plane", "api-server", signal.SIGKILL)
+    assert await cluster.restart("control-plane", "api-server")
+    async with Client.from_kubeconfig(made.kubeconfig) as client:
+        assert len(await client.list("/api/v1/nodes")) == 1, "the same port, the same authority"
+    assert made.kubeconfig.read_text() == config
     await cluster.close()
     await cluster.close()
     assert kept.is_kept("x")

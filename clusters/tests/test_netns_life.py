@@ -16,6 +16,7 @@ from clusters.base import ClusterError
 from clusters.locate import locate
 from clusters.netns.cluster import NetnsCluster
 from clusters.netns.conversation import ask
+from clusters.tests import host
 
 pytestmark = pytest.mark.kernel
 _ROOT = Path(__file__).resolve().parents[2]
@@ -33,26 +34,6 @@ asyncio.run(main())
 """
 
 
-def _of_run(run: str) -> list[int]:
-    """The processes that carry the run's id in their environment."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "environ").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if f"SERVICE_CONFORMANCE_RUN={run}".encode() in words:
-                found.append(int(entry.name))
-    return found
-
-
-def _host() -> tuple[str, ...]:
-    """Links, addresses, routes and rules of the namespace the tests run in."""
-    asked = (["ip", "-o", "link"], ["ip", "-o", "addr"], ["ip", "route"], ["nft", "list", "ruleset"])
-    return tuple(subprocess.run(argv, capture_output=True, text=True, check=False).stdout for argv in asked)
-
-
 def _judge(**more: str) -> tuple[subprocess.Popen[str], str, int]:
     """A judge of its own in another process; gives it, its run and its machine's process."""
     process = subprocess.Popen(
@@ -61,25 +42,25 @@ def _judge(**more: str) -> tuple[subprocess.Popen[str], str, int]:
     )
     assert process.stdout is not None
     run, pid = process.stdout.readline().split()
-    assert len(_of_run(run)) > 5
+    assert len(host.of_run(run)) > 5
     return process, run, int(pid)
 
 
 def _until_empty(run: str, seconds: float) -> float:
     began = time.monotonic()
-    while _of_run(run):
-        assert time.monotonic() - began < seconds, f"still there: {_of_run(run)}"
+    while host.of_run(run):
+        assert time.monotonic() - began < seconds, f"still there: {host.of_run(run)}"
         time.sleep(0.01)
     return time.monotonic() - began
 
 
 def test_nothing_is_left_when_the_judge_is_killed(tmp_path: Path) -> None:
-    before = _host()
+    before = host.picture()
     process, run, _pid = _judge(XDG_RUNTIME_DIR=str(tmp_path))
     process.kill()
     process.wait()
     _until_empty(run, 2)
-    assert _host() == before
+    assert host.picture() == before
     left = list(tmp_path.iterdir())
     assert len(left) == 1, "the folder of the killed run"
     process, run, _pid = _judge(XDG_RUNTIME_DIR=str(tmp_path))
@@ -90,20 +71,20 @@ def test_nothing_is_left_when_the_judge_is_killed(tmp_path: Path) -> None:
     assert time.monotonic() - began < 2, "Ctrl-C ends within two seconds"
     _until_empty(run, 0.5)
     assert list(tmp_path.iterdir()) == []
-    assert _host() == before
+    assert host.picture() == before
 
 
 def test_nothing_is_left_when_the_machine_is_killed() -> None:
-    before = _host()
+    before = host.picture()
     process, run, pid = _judge()
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 2
-    while set(_of_run(run)) - {process.pid}:
+    while set(host.of_run(run)) - {process.pid}:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     process.wait(5)
-    assert _host() == before
+    assert host.picture() == before
 
 
 async def test_another_api_server_by_name_and_one_that_is_not_there() -> None:
@@ -127,7 +108,7 @@ async def test_two_clusters_stand_side_by_side_and_know_nothing_of_each_other() 
         assert mode == 0o700
     finally:
         await asyncio.gather(one.close(), two.close())
-    assert _of_run(one.run) == _of_run(two.run) == []
+    assert host.of_run(one.run) == host.of_run(two.run) == []
     with pytest.raises(ClusterError, match="closed"):
         one.pod("default", "x", 1)
 
@@ -164,13 +145,13 @@ def test_where_user_namespaces_are_switched_off_the_sentence_names_the_setting()
 async def test_a_machine_that_hangs_is_killed_within_two_seconds() -> None:
     cluster = await locate("netns://1-node")
     assert isinstance(cluster, NetnsCluster)
-    mine = [pid for pid in _of_run(cluster.run) if pid != cluster.machine_pid]
+    mine = [pid for pid in host.of_run(cluster.run) if pid != cluster.machine_pid]
     for pid in mine:
         os.kill(pid, signal.SIGSTOP)
     began = time.monotonic()
     await cluster.close()
     assert time.monotonic() - began < 2
-    assert _of_run(cluster.run) == []
+    assert host.of_run(cluster.run) == []
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing(
@@ -183,7 +164,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert _of_run(run) == []
+    assert host.of_run(run) == []
     assert os.listdir(tmp_path) == []  # noqa: PTH208
 
 
