@@ -56,19 +56,28 @@ def make(base: Path | None = None) -> RunFolder:
         path = base / f"{_PREFIX}{os.getuid()}-{run}"
         try:
             path.mkdir(mode=0o700)
-            lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileExistsError:
             continue
         except OSError as error:
             raise ClusterError(f"no folder can be made in {base} for this run ({error.strerror}); "
                                "set XDG_RUNTIME_DIR or TMPDIR to a folder you may write to") from error
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # Another start may have swept it between the two steps.
-        with suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(lock).st_ino:
-                return RunFolder(run, path, lock)
-        os.close(lock)
+        lock = _held(path)
+        if lock >= 0:
+            return RunFolder(run, path, lock)
     raise ClusterError(f"no run folder could be kept in {base}: something removes it; set TMPDIR elsewhere")
+
+
+def _held(path: Path) -> int:
+    """The lock on a folder just made; -1 where another start has swept it before it was locked."""
+    lock = -1
+    with suppress(FileNotFoundError):
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.stat().st_ino == os.fstat(lock).st_ino:
+            return lock
+    if lock >= 0:
+        os.close(lock)
+    return -1
 
 
 def sweep(base: Path) -> list[Path]:

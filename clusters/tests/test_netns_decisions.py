@@ -234,6 +234,24 @@ def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatc
         launch.require_tools()
 
 
+def test_a_folder_that_another_start_sweeps_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened, swept = os.open, list[str]()
+
+    def after_a_sweep(path: Any, *more: Any) -> int:
+        if not swept:
+            swept.append(str(path))
+            Path(path).rmdir()
+        return opened(path, *more)
+
+    monkeypatch.setattr(runfolder.os, "open", after_a_sweep)
+    made = runfolder.make(tmp_path)
+    monkeypatch.undo()
+    assert made.path.is_dir() and str(made.path) not in swept
+    made.remove()
+
+
 def test_run_folders_are_private_and_only_unheld_ones_are_swept(tmp_path: Path) -> None:
     held = runfolder.make(tmp_path)
     assert held.path.stat().st_mode & 0o777 == 0o700
