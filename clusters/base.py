@@ -102,6 +102,7 @@ class Cluster(Protocol):
     url: str
     kubeconfig: Path  # reaches the API server from where the judge runs
     namespace: str | None  # where the seed's objects go: "default" when the cluster is the seed's own
+    act_seconds: float  # what killing a node or cutting its cable takes at most
     restart_seconds: float  # what ``CanSignal.restart`` of one program takes at most
     icmp_pause: float  # seconds between two ICMP errors of a node to the same host; 0: they are not limited
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from clusters.base import CanSnapshot, Node
@@ -25,6 +25,8 @@ from conformance.timing import Aim, Duration, Timing
 from conformance.vantage import Vantage
 
 ECHO = ("tcp:80", "udp:80")
+RATION = 15  # refusals asked for where ICMP errors are rationed
+_REFUSED = Outcome(kind="refused")
 
 
 @dataclass(frozen=True)
@@ -207,21 +209,22 @@ class Lab:
         violation.
 
         Gives the outcomes of the second half; none when it never settled, which is a failure already.
+        Refusals are asked for no faster than the nodes send ICMP errors, and by one requirement at a time.
         """
-        bound = within or self.timing.serves
+        pause, bound = self.rig.cluster.icmp_pause, within or self.timing.serves
+        if not pause or not acceptable.accepts(_REFUSED):
+            return await self._serves(series, aims, acceptable, says, bound)
+        async with self.rig.refusing:
+            return await self._serves(series, [rationed(aim, pause) for aim in aims], acceptable, says, bound)
+
+    async def _serves(
+        self, series: str, aims: Sequence[Aim], acceptable: Expectation, says: str, bound: Duration,
+    ) -> list[Outcome]:
         settled = await timing.settles(
             self, f"{series}: settling", aims, acceptable, bound, f"{says}, within {bound.seconds:g} s")
         if not settled:
             return []
         return await timing.holds(self, series, aims, acceptable, f"{says}, on every try")
-
-    def refusals(self, target: tuple[str, int]) -> Probe:
-        """TCP attempts that an ICMP error may answer: no faster than the nodes of this cluster send those."""
-        pause = self.rig.cluster.icmp_pause
-        attempt = self.timing.attempt.seconds
-        if not pause:
-            return Probe("tcp", target, count=100, timeout=attempt)
-        return Probe("tcp", target, count=15, interval=pause, timeout=attempt)
 
     def now(self) -> float:
         """Seconds since the run began."""
@@ -268,3 +271,9 @@ def ready_addresses(known: Objects, served: Served) -> set[str]:
 def each(vantages: Iterable[Vantage], probe: Probe) -> list[Aim]:
     """``probe`` from every one of ``vantages``."""
     return [Aim(vantage, probe) for vantage in vantages]
+
+
+def rationed(aim: Aim, pause: float) -> Aim:
+    """The same with at most ``RATION`` attempts, ``pause`` seconds apart."""
+    probe = replace(aim.probe, interval=pause, count=min(aim.probe.count, RATION))
+    return replace(aim, probe=probe)

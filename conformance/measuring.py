@@ -76,7 +76,7 @@ async def around(
     ``act`` gives when it was done, on CLOCK_MONOTONIC. ``about`` is the address to ask for by ARP meanwhile.
     Nothing is written down: ``record`` does that, for each requirement that reads it.
     """
-    window = control + after
+    window = control + lab.rig.cluster.act_seconds + after
     compared = any(aim.probe.transport == "udp" for aim in aims.values())
     tapping = lab.rig.cluster if compared and isinstance(lab.rig.cluster, CanTap) else None
     if tapping is not None:

@@ -17,7 +17,6 @@ from conformance.rig import Backend, Rig, Wanted, is_ready, raise_if_stuck
 
 DEPLOYMENT, CLUSTER_IP, NODE_PORT = "nextcloud-dev", "nextcloud-dev-clusterip", "nextcloud-dev-nodeport"
 LABELS = {"app": "nextcloud", "environment": "dev"}
-CONTAINER = {"name": "nextcloud", "ports": [{"containerPort": 80}]}
 REPLICAS = 2
 
 
@@ -50,13 +49,17 @@ def namespace_of(rig: Rig) -> str:
     return rig.cluster.namespace or f"conf-{rig.run}-seed"
 
 
+def container(rig: Rig) -> Object:
+    """The post's container, or the stand-in that the run was given."""
+    return {"name": "nextcloud", "image": rig.nextcloud, "ports": [{"containerPort": 80}]}
+
+
 async def stand(rig: Rig) -> Post:
     """Make the post's objects and wait until both pods are ready and listed. Raises KubeError."""
     namespace = namespace_of(rig)
     if rig.cluster.namespace is None:
         await rig.make_namespace(namespace)
-    container = {**CONTAINER, "image": rig.nextcloud}
-    deployment = objects.deployment(DEPLOYMENT, rig.run, REPLICAS, LABELS, container)
+    deployment = objects.deployment(DEPLOYMENT, rig.run, REPLICAS, LABELS, container(rig))
     made = await asyncio.gather(
         rig.kube.create(deployment, namespace),
         *[rig.kube.create(service(name, rig.run), namespace) for name in (CLUSTER_IP, NODE_PORT)],

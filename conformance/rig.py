@@ -87,6 +87,7 @@ class Rig:
         self.pods = Mirror(kube, "Pod", "v1", selector=f"{RUN_LABEL}={run}")
         self.slices = Mirror(kube, "EndpointSlice", "discovery.k8s.io/v1")
         self.balanced: Mirror | None = None
+        self.refusing = asyncio.Lock()  # held by who asks for refusals where a node sends few
 
     async def powers(self) -> frozenset[str]:
         """Which of POWERS this cluster has."""

@@ -100,6 +100,7 @@ class PodWorkload:
 class KubeconfigCluster:
     """Any cluster; the protocol of ``clusters.base.Cluster`` and no power."""
 
+    act_seconds = 4.0
     restart_seconds = 2.5  # a pod is deleted, and its DaemonSet makes another
     icmp_pause = 1.1  # Linux sends one a second to the same host (net.ipv4.icmp_ratelimit, 1000 ms)
 

@@ -13,6 +13,7 @@ from conformance.cli.selection import add_running, add_selection, options_of
 from conformance.session import REFERENCE, RunError
 
 CLUSTER = "netns://?seed"
+STANDING = ("kind", "kubeconfig")  # clusters on which something serves already
 
 
 def add(commands: Any) -> None:
@@ -29,7 +30,7 @@ def add(commands: Any) -> None:
 def command(arguments: argparse.Namespace) -> int:
     """Certify; the files are under ``OUT/certificate/<implementation>/``."""
     options = options_of(arguments, cluster=CLUSTER, implementation=REFERENCE)
-    if not options.cluster.startswith("netns"):
+    if options.cluster.partition("://")[0] in STANDING:
         raise RunError(f"{options.cluster}: certify starts what it judges, which only netns:// can; "
                        "for what is there: service-conformance run --cluster URL --implementation FILE")
     name = Path(options.implementation).name.removesuffix(".toml")

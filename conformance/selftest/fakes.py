@@ -105,6 +105,7 @@ class FakeCluster:
     namespace: str | None = None
     icmp_pause: float = 0.0
     restart_seconds: float = 0.8
+    act_seconds: float = 0.0
     died: list[str] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=lambda: {"iptables-save": "*nat\nCOMMIT\n"})
 
@@ -138,7 +139,7 @@ class FakeRig(Rig):
         self.cluster, self.given = cast(Any, cluster), list(clients)
         self.timing, self.declaration = timing or Timing(), Declaration()
         self.run, self.trouble, self.outside = "test", trouble, None
-        self._shared = {}
+        self._shared, self.refusing = {}, asyncio.Lock()
 
     async def stand(self, needs: frozenset[str]) -> None:
         if self.trouble is not None:

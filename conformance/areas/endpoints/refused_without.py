@@ -10,7 +10,7 @@ from conformance.requirements import Level, requirement
 
 
 @requirement(
-    "ENDPOINTS-01", Level.CORE,
+    "ENDPOINTS-01", Level.CORE, disruptive=True,  # alone: refusals are rationed
     source="e2e service.go, 'be rejected when no endpoints exist'",
 )
 async def refused_without(lab: Lab) -> None:
@@ -23,6 +23,6 @@ async def refused_without(lab: Lab) -> None:
     if not await lab.serves("with an endpoint", answered, Answered(by=backends.nonces), says):
         return
     empty = await lab.service([port(80)], selector={"app": "nobody"}, name="empty")
-    refused = each(lab.clients, lab.refusals((empty.ip, 80)))
+    refused = each(lab.clients, Probe("tcp", (empty.ip, 80), count=100, timeout=attempt))
     says = "a Service without endpoints refuses TCP at once, from a pod on every node"
     await lab.serves("without endpoints", refused, Refused(), says, within=lab.timing.refuses)

@@ -12,7 +12,7 @@ from conformance.requirements import Level, requirement
 from conformance.restarting import proxy, restart
 from conformance.timing import Aim
 
-INTERVAL, COUNT = 0.003, 1600  # seconds between new connections of a client, at least; how many
+INTERVAL, COUNT = 0.003, 800  # seconds between new connections of a client, at least; how many
 PATIENCE = 0.9  # seconds: a first packet that is lost is sent again after one second, and shall not hide
 HELD = 20  # established connections a place, each with something to say ten times a second
 

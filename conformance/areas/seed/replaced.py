@@ -7,7 +7,7 @@ from conformance.areas.seed.half_each import served_by
 from conformance.areas.seed.page import PAGES, SOURCE, page
 from conformance.expectations import Answered
 from conformance.lab import Lab, Served
-from conformance.post import CLUSTER_IP, CONTAINER, REPLICAS, Post, ready_pods
+from conformance.post import CLUSTER_IP, REPLICAS, Post, container, ready_pods
 from conformance.requirements import Level, requirement
 from conformance.timing import Aim
 
@@ -16,8 +16,7 @@ LABELS = {"app": "nextcloud-replaced"}
 
 async def stand(lab: Lab) -> tuple[Post, Served]:
     """A Deployment as the post's and a Service before it, with labels of their own."""
-    container = {**CONTAINER, "image": lab.rig.nextcloud}
-    made = objects.deployment("nextcloud", lab.rig.run, REPLICAS, LABELS, container)
+    made = objects.deployment("nextcloud", lab.rig.run, REPLICAS, LABELS, container(lab.rig))
     await lab.kube.create(made, await lab.namespace())
     served = await lab.service([objects.port(8080, 80)], name=CLUSTER_IP, selector=LABELS)
     return await look(lab, served), served
