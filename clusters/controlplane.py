@@ -69,6 +69,7 @@ def api_server(where: Where) -> tuple[str, ...]:
         "--service-node-port-range=30000-32767", "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={pki}/sa.key", f"--service-account-signing-key-file={pki}/sa.key",
         "--disable-admission-plugins=ServiceAccount", "--allow-privileged", "--profiling=false",
+        "--kubelet-preferred-address-types=InternalIP",
     )
 
 

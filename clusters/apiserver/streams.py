@@ -93,36 +93,14 @@ def end_status(data: bytes) -> Object:
     }
 
 
-class Streams:
-    """Answers the streaming requests about pods. ``socket``: the kubelet's path, empty for none."""
+class Pipes:
+    """Carries what was asked to the kubelet and back. ``socket``: the kubelet's path, empty for none."""
 
-    def __init__(self, registry: Registry, socket: str) -> None:
-        self._registry, self._socket = registry, socket
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
 
-    async def answer(self, request: web.BaseRequest, target: routes.Target) -> web.StreamResponse:
-        """Streams until one side ends. Refused: 400, 404, 503, and as the kubelet refuses."""
-        pod = self._registry.get(target.resource, target.key).object
-        about: Object = {"namespace": target.namespace, "pod": target.name, "container": ""}
-        if target.subresource == "portforward":
-            _check_scheduled(pod)
-            return await self._forward(request, {"op": "portforward", **about})
-        about["container"] = container_of(pod, request.query.get("container", ""))
-        if target.subresource == "log":
-            asked = {**log_request(request.query, self._registry.now()), **about}
-            return await self._log(request, asked, scheduled=bool(pod["spec"].get("nodeName")))
-        query = request.query
-        wanted = {name: flag(query.get(name, "")) for name in ("stdin", "stdout", "stderr", "tty")}
-        asked = {"op": target.subresource, **about, **wanted}
-        if target.subresource == "exec":
-            asked["command"] = query.getall("command", [])
-            if not asked["command"]:
-                raise bad_request("you must specify at least 1 command for the container")
-        _check_scheduled(pod)
-        return await self._talk(request, asked)
-
-    async def _log(self, request: web.BaseRequest, asked: Object, *, scheduled: bool) -> web.StreamResponse:
-        if not scheduled:  # no kubelet has it, so it has no log yet; Kubernetes says nothing then
-            return web.Response(text="")
+    async def log(self, request: web.BaseRequest, asked: Object) -> web.StreamResponse:
+        """A log as plain text, for as long as the kubelet sends it. Refused: as the kubelet refuses."""
         stream = await kubelet.ask(self._socket, asked)
         answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
         answer.enable_chunked_encoding()
@@ -135,7 +113,8 @@ class Streams:
             stream.close()
         return answer
 
-    async def _talk(self, request: web.BaseRequest, asked: Object) -> web.StreamResponse:
+    async def talk(self, request: web.BaseRequest, asked: Object) -> web.StreamResponse:
+        """``exec`` or ``attach`` over a WebSocket. Refused 400 without one."""
         socket = await _upgraded(request, portforward.CHANNELS)
         try:
             stream = await kubelet.ask(self._socket, asked)
@@ -155,7 +134,8 @@ class Streams:
                 await hearing
         return socket
 
-    async def _forward(self, request: web.BaseRequest, asked: Object) -> web.StreamResponse:
+    async def forward(self, request: web.BaseRequest, asked: Object) -> web.StreamResponse:
+        """``portforward`` over a WebSocket. Refused 400 without one."""
         spoken = request.headers.get("Sec-WebSocket-Protocol", "")
         if portforward.TUNNEL in [word.strip() for word in spoken.split(",")]:
             socket = await _upgraded(request, (portforward.TUNNEL,))
@@ -165,6 +145,36 @@ class Streams:
         socket = await _upgraded(request, portforward.CHANNELS)
         await portforward.serve_channels(socket, self._socket, asked, ports)
         return socket
+
+class Streams(Pipes):
+    """Answers the streaming requests about pods, as the API server is asked for them."""
+
+    def __init__(self, registry: Registry, socket: str) -> None:
+        super().__init__(socket)
+        self._registry = registry
+
+    async def answer(self, request: web.BaseRequest, target: routes.Target) -> web.StreamResponse:
+        """Streams until one side ends. Refused: 400, 404, 503, and as the kubelet refuses."""
+        pod = self._registry.get(target.resource, target.key).object
+        about: Object = {"namespace": target.namespace, "pod": target.name, "container": ""}
+        if target.subresource == "portforward":
+            _check_scheduled(pod)
+            return await self.forward(request, {"op": "portforward", **about})
+        about["container"] = container_of(pod, request.query.get("container", ""))
+        if target.subresource == "log":
+            asked = {**log_request(request.query, self._registry.now()), **about}
+            if not pod["spec"].get("nodeName"):
+                return web.Response(text="")  # no kubelet has it yet, and Kubernetes says nothing then
+            return await self.log(request, asked)
+        query = request.query
+        wanted = {name: flag(query.get(name, "")) for name in ("stdin", "stdout", "stderr", "tty")}
+        asked = {"op": target.subresource, **about, **wanted}
+        if target.subresource == "exec":
+            asked["command"] = query.getall("command", [])
+            if not asked["command"]:
+                raise bad_request("you must specify at least 1 command for the container")
+        _check_scheduled(pod)
+        return await self.talk(request, asked)
 
 
 def _check_scheduled(pod: Object) -> None:

@@ -13,6 +13,7 @@ from clusters.netns.plan import NodePlan
 
 Object = dict[str, Any]
 API_PORT = 6443
+KUBELET_PORT = 10250
 COMPONENTS = 16  # tokens ready for the programs of an implementation, one each
 
 
@@ -89,6 +90,8 @@ def node_status(node: NodePlan, kernel: str, machine: str, now: str) -> Object:
         "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady",
                         "message": "the host's init is running", "lastHeartbeatTime": now,
                         "lastTransitionTime": now}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
+        "declaredFeatures": ["ExtendWebSocketsToKubelet"],  # a real API server may hand its WebSockets on
         "capacity": {"cpu": "4", "memory": "4Gi", "pods": "110"},
         "allocatable": {"cpu": "4", "memory": "4Gi", "pods": "110"},
         "nodeInfo": {

@@ -102,5 +102,8 @@ class EmbeddedPlane:
             log=str(rooms.folder / "logs" / "controllers"),
         ))
 
+    def node_up(self, name: str) -> None:
+        """Nothing: this API server asks the kubelet over its socket."""
+
     async def settled(self, client: Client) -> None:
         """Nothing to wait for: pods are placed as soon as there are nodes."""

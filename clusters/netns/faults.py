@@ -117,6 +117,7 @@ class Faults:
         self._dead.discard(node.name)
         self._cut.discard(node.name)
         self._rooms.raise_host(node.name)
+        self._rooms.plane.node_up(node.name)
         await self._rooms.network_plugin(node)
         self._reconnect(rebooted=node.name)
         await self._provided.revive(node.name)

@@ -109,11 +109,23 @@ class RealPlane:
             await client.create(path, item)
 
     def control(self) -> None:
-        """Start the controllers and the scheduler."""
+        """Start the controllers, the scheduler, and the kubelet's ports."""
         manager = partial(self._run, "kube-controller-manager", controlplane.controller_manager(self._where))
         self._rooms.own.start("controllers", "the controllers", manager)
         scheduler = partial(self._run, "kube-scheduler", controlplane.scheduler(self._where))
         self._rooms.own.start("scheduler", "the scheduler", scheduler)
+        for node in self._rooms.nodes:
+            self.node_up(node.name)
+
+    def node_up(self, name: str) -> None:
+        """Have the kubelet listen on a node, where the API server asks it for logs and the like."""
+        rooms, node = self._rooms, self._rooms.node(name)
+        rooms.hosts[name].start(Program(
+            python="clusters.netns.kubeletport:main",
+            args=("--listen", f"{node.address}:{bootstrap.KUBELET_PORT}", "--only", self._where.address,
+                  "--socket", str(rooms.folder / "kubelet"), "--cert-dir", str(self._where.pki)),
+            env=rooms.environment(), log=str(rooms.folder / "logs" / f"kubelet-{name}"),
+        ))
 
     async def settled(self, client: Client) -> None:
         """Wait until pods can be placed: the node controller has taken its taint off every node."""

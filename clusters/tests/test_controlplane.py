@@ -129,9 +129,6 @@ async def test_pods_of_a_deployment_run_and_are_served_by_slices(cluster: NetnsC
 @pytest.mark.kernel
 async def test_a_node_whose_power_is_cut_is_given_up_and_taken_back(cluster: NetnsCluster) -> None:
     async with Client.from_kubeconfig(cluster.kubeconfig) as client:
-        await client.create(PODS, web_pod("survivor", WORKER))
-        await ready_pod(client, "survivor")
-
         async def condition() -> str:
             node = await client.get(f"/api/v1/nodes/{WORKER}")
             return str(next(one["status"] for one in node["status"]["conditions"] if one["type"] == "Ready"))
@@ -191,3 +188,30 @@ async def test_an_implementation_has_the_rights_of_its_account_and_no_more(
         with pytest.raises(ApiError, match="cannot list resource \"pods\"") as refused:
             await client.list("/api/v1/pods")
     assert refused.value.status == 403
+
+
+@pytest.mark.kernel
+async def test_logs_exec_and_port_forward_go_through_the_kubelets_port(
+    cluster: NetnsCluster, tmp_path: Path,
+) -> None:
+    kubectl = binaries.find(["kubectl"], binaries.search_path())["kubectl"]
+
+    async def ran(*words: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            kubectl, f"--kubeconfig={cluster.kubeconfig}", f"--cache-dir={tmp_path}", *words,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        out, error = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 0, error.decode()
+        return out.decode()
+
+    async with Client.from_kubeconfig(cluster.kubeconfig) as client:
+        command = ["sh", "-c", "echo hello there; exec sleep 600"]
+        container = {"name": "c", "image": "busybox", "command": command}
+        await client.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "talks"},
+                                   "spec": {"nodeName": WORKER, "containers": [container]}})
+        await ready_pod(client, "talks")
+    assert await ran("logs", "talks") == "hello there\n"
+    assert await ran("exec", "talks", "--", "sh", "-c", "echo $((6 * 7)); hostname") == "42\ntalks\n"
+    _status, refused, _error = await cluster.run_on(
+        "outside", ["curl", "-sk", "https://192.168.2.115:10250/containerLogs/default/talks/c"], timeout=10)
+    assert refused == "Forbidden"
