@@ -54,8 +54,7 @@ async def follow(
         raise TraceError(f"{place} to {target[0]}:{target[1]}: {problem}") from problem
     finally:
         if not all(task.done() for task in watching):  # interrupted: have them take their table away
-            await asyncio.shield(_tell_end(cluster, nodes))
-            await asyncio.gather(*watching, return_exceptions=True)
+            await asyncio.shield(_give_up(cluster, nodes, watching))
     return Followed(told["outcome"], told["ms"], dict(zip((n.name for n in nodes), seen, strict=True)))
 
 
@@ -106,6 +105,15 @@ async def _listening(cluster: CanSnapshot, nodes: list[Node], watching: list[asy
     finally:
         for task in asking:
             task.cancel()
+
+
+async def _give_up(cluster: CanSnapshot, nodes: list[Node], watching: list[asyncio.Task[Seen]]) -> None:
+    """End watchers that still wait: each once it listens, as it would not hear of the end before."""
+    words = _program("listens", _START)
+    asking = [cluster.run_on(node.name, words, timeout=2 * _START) for node in nodes]
+    await asyncio.gather(*asking, return_exceptions=True)
+    await _tell_end(cluster, nodes)
+    await asyncio.gather(*watching, return_exceptions=True)
 
 
 async def _tell_end(cluster: CanSnapshot, nodes: list[Node]) -> None:

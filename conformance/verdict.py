@@ -264,6 +264,8 @@ class _Case:
             "closed": "see the backend's log: the connection was opened and nothing was said",
             "answered": "see which rule sends there: the outcomes below say who answered",
         }.get(kind, "compare what came with what was expected; the value is in the evidence")
+        if decided and kind != "closed" and str(self.header.get("cluster", "")).startswith("netns"):
+            look += ", or let `service-conformance trace` follow such a connection rule by rule"
         files = {record["file"] for record in self._of("snapshot")}
         folders = ", ".join(sorted({str(PurePosixPath(file).parent) for file in files}))
         return f"{look}; stored on failure: {kinds.many(len(files), 'file')} in {folders}" if files else look

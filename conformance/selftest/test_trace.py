@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from conformance.journey import Names
 from conformance.packetpath import Followed, Seen
 from conformance.session import RunError
 
+_ROOT = Path(__file__).resolve().parents[2]
 _PACKET = (
     'packet: iif "{iif}" oif "{oif}" ip saddr 10.42.1.171 ip daddr {to} ip dscp 0x2b ip ecn not-ect '
     "ip ttl {ttl} ip id 7 ip length 60 tcp sport 40000 tcp dport {port} tcp flags == syn tcp window 64240 "
@@ -278,6 +282,29 @@ def test_a_kept_cluster_in_mode_nftables_its_errors_and_that_nothing_stays(capfd
     assert main(["trace", "outside", "kubernetes", "--timeout", "0"]) == 3
     assert main(["cluster", "exec", node, "--", "nft", "list", "tables"]) == 0
     assert "trace-" not in capfd.readouterr().out
+
+
+@pytest.mark.kernel
+def test_an_interrupted_trace_leaves_nothing(tmp_path: Path, capfd: Any, _state: None) -> None:
+    assert main(["cluster", "up", "netns://1-node", "--implementation", "none"]) == 0
+    node = kept.find(kept.DEFAULT).nodes[0]
+    trace = ["trace", node, "192.168.2.222:80", "--timeout", "50"]
+    command = [sys.executable, "-m", "conformance.cli.main", *trace]
+    tables = ["cluster", "exec", node, "--", "nft", "list", "tables"]
+
+    def there() -> bool:
+        capfd.readouterr()
+        assert main(tables) == 0
+        return "trace-" in capfd.readouterr().out
+
+    silent = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=_ROOT, stdout=silent, stderr=silent) as running:
+        end = time.monotonic() + 30
+        while not there():
+            assert time.monotonic() < end
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) == 3
+    assert not there()
 
 
 def test_the_program_on_a_node_says_why_it_cannot() -> None:
