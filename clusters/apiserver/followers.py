@@ -1,11 +1,13 @@
 """What a write or a removal brings with it, as Kubernetes' own controllers would a moment later.
 
 A namespace gets its ServiceAccount and the certificate to trust; a Service's addresses get their IPAddress
-objects; a CustomResourceDefinition makes its kinds served, and takes their objects with it when it goes.
+objects; a CustomResourceDefinition makes its kinds served, and takes their objects with it when it goes; an
+Event lasts an hour.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from clusters.apiserver import definitions
@@ -22,6 +24,8 @@ Object = dict[str, Any]
 _ACCOUNTS, _MAPS = builtin("", "v1", "serviceaccounts"), builtin("", "v1", "configmaps")
 _NAMESPACES = builtin("", "v1", "namespaces")
 _DEFINITIONS = builtin("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+_EVENTS = builtin("", "v1", "events")
+_EVENT_SECONDS = 3600.0
 _ROOT_CA = "kube-root-ca.crt"
 
 
@@ -31,6 +35,7 @@ class Followers:
     def __init__(self, registry: Registry, root_ca: str) -> None:
         self._registry, self._root_ca = registry, root_ca
         self._networks = ServiceNetworks(registry)
+        self._events: OrderedDict[Key, float] = OrderedDict()  # when each was written last, oldest first
 
     def written(self, resource: Resource, key: Key, obj: Object) -> None:
         """To be called after every write."""
@@ -39,6 +44,8 @@ class Followers:
                 self._furnish(key[1])
         elif resource.core_kind == "Service":
             self._networks.serve(key, obj)
+        elif resource is _EVENTS:
+            self._age(key)
         elif resource is NETWORKS:
             self._networks.network_written(key, obj)
         elif resource is ADDRESSES:
@@ -63,6 +70,8 @@ class Followers:
         """Takes on an object of an earlier life: what follows from it is there."""
         if resource.core_kind == "Service":
             self._networks.adopt(key, obj)
+        elif resource is _EVENTS:
+            self._events[key] = self._registry.now()
         elif resource is NETWORKS:
             self._networks.adopt_network(key, obj)
         elif resource is ADDRESSES:
@@ -72,6 +81,16 @@ class Followers:
         """To be called after an object was marked for deletion."""
         if resource is NETWORKS:
             self._networks.network_leaves(key)
+
+    def _age(self, key: Key) -> None:
+        """Notes that an Event was written, and removes those nobody wrote for an hour (``--event-ttl``)."""
+        now = self._registry.now()
+        self._events.pop(key, None)
+        self._events[key] = now
+        while self._events and next(iter(self._events.values())) + _EVENT_SECONDS <= now:
+            old, _ = self._events.popitem(last=False)
+            if self._registry.store.get(_EVENTS, old) is not None:
+                self._registry.delete(_EVENTS, old, DeleteOptions())
 
     def _furnish(self, namespace: str) -> None:
         store = self._registry.store

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusters.apiserver.allocation import Full, Pool, address_pool, port_pool
-from clusters.apiserver.builtin import RESOURCES, find
+from clusters.apiserver.builtin import RESOURCES, builtin, find
 from clusters.apiserver.deletion import DeleteOptions
-from clusters.apiserver.registry import Registry, standard_store
+from clusters.apiserver.registry import MERGE, Registry, standard_store
 from clusters.apiserver.service_allocation import Allocator
 from clusters.apiserver.shapes import parse_json, shaped
 from clusters.apiserver.status import Refused
@@ -223,3 +223,23 @@ def test_a_refused_request_changes_nothing() -> None:
     with pytest.raises(Refused):
         cluster.create(MAPS, "default", {"metadata": {"name": "Bad Name"}})
     assert cluster.store.version == before and cluster.store.get(MAPS, ("default", "Bad Name")) is None
+
+
+def test_an_event_lasts_an_hour_from_its_last_writing() -> None:
+    clock = [0.0]
+    networks = (ipaddress.ip_network("10.43.0.0/16"),)
+    kept = Registry(standard_store(100), Allocator(networks, (30000, 32767)), lambda: clock[0])
+    kept.create(builtin("", "v1", "namespaces"), "", {"metadata": {"name": "default"}})
+    events = builtin("", "v1", "events")
+
+    def told(name: str) -> None:
+        about = {"kind": "Pod", "name": "p", "namespace": "default"}
+        kept.create(events, "default", {"metadata": {"name": name}, "involvedObject": about})
+
+    told("old")
+    told("renewed")
+    clock[0] = 3000.0
+    kept.patch(events, ("default", "renewed"), MERGE, {"count": 2})
+    clock[0] = 3600.0
+    told("new")
+    assert [key[1] for key, _ in kept.store.select(events)] == ["new", "renewed"]
