@@ -37,6 +37,7 @@ def default_job(obj: Object) -> None:
     """Sets, in place, a Job's defaults; its labels are its template's."""
     spec = obj.setdefault("spec", {})
     default_job_spec(spec)
+    spec.setdefault("manualSelector", False)
     metadata = spec["template"]["metadata"]
     if metadata.get("labels") and not obj["metadata"].get("labels"):
         obj["metadata"]["labels"] = dict(metadata["labels"])
@@ -62,7 +63,9 @@ def default_cron_job(obj: Object) -> None:
     spec.setdefault("suspend", False)
     spec.setdefault("successfulJobsHistoryLimit", 3)
     spec.setdefault("failedJobsHistoryLimit", 1)
-    inner = spec.setdefault("jobTemplate", {}).setdefault("spec", {})
+    job = spec.setdefault("jobTemplate", {})
+    job.setdefault("metadata", {})
+    inner = job.setdefault("spec", {})
     default_template(inner)
 
 

@@ -27,6 +27,11 @@ _DEFINITIONS = builtin("apiextensions.k8s.io", "v1", "customresourcedefinitions"
 _EVENTS = builtin("", "v1", "events")
 _EVENT_SECONDS = 3600.0
 _ROOT_CA = "kube-root-ca.crt"
+_ROOT_CA_WORDS = (
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such "
+    "as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions "
+    "of Kubernetes clusters."
+)
 
 
 class Followers:
@@ -97,7 +102,8 @@ class Followers:
         if store.get(_ACCOUNTS, (namespace, "default")) is None:
             self._registry.create(_ACCOUNTS, namespace, {"metadata": {"name": "default"}})
         if self._root_ca and store.get(_MAPS, (namespace, _ROOT_CA)) is None:
-            told = {"metadata": {"name": _ROOT_CA}, "data": {"ca.crt": self._root_ca}}
+            metadata = {"name": _ROOT_CA, "annotations": {"kubernetes.io/description": _ROOT_CA_WORDS}}
+            told = {"metadata": metadata, "data": {"ca.crt": self._root_ca}}
             self._registry.create(_MAPS, namespace, told)
 
     def _define(self, key: Key, obj: Object) -> None:

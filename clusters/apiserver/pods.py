@@ -69,6 +69,10 @@ def default_pod(pod: dict[str, Any]) -> None:
     spec.setdefault("serviceAccount", spec["serviceAccountName"])
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
     spec.setdefault("priority", 0)
+    for condition in pod.get("status", {}).get("conditions") or ():
+        condition.setdefault("lastProbeTime", None)  # Kubernetes writes this one even where there is none
+        if not condition.get("message"):
+            condition.pop("message", None)  # and never this one
     for trouble in ("not-ready", "unreachable"):
         _tolerate(spec, f"node.kubernetes.io/{trouble}")
 

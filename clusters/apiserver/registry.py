@@ -340,7 +340,6 @@ class Registry:
                 "lastTransitionTime": timestamp(self._now()),
             }
         )
-        pod["metadata"]["generation"] = pod["metadata"].get("generation", 0) + 1
         self._write(resource, key, pod, False)
 
     def _write(self, resource: Resource, key: Key, obj: Object, dry_run: bool) -> Entry:

@@ -6,6 +6,7 @@ are kept, and the conditions say why nothing else happens. Words: ``pkg/controll
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from clusters.controllers.pods import stamp_of
 Object = dict[str, Any]
 _NO_METRICS = ("unable to get metrics for resource {}: unable to fetch metrics from resource metrics API: "
                "the server could not find the requested resource (get pods.metrics.k8s.io)")
+_INVALID = ("invalid metrics ({0} invalid out of {0}), first error is: failed to get {1} resource metric "
+            "value: ")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Plan:
     replicas: int | None = None  # the new size of the target
     why: str = ""
     status: Object | None = None
-    trouble: tuple[str, str] | None = None  # a warning: reason, message
+    trouble: Sequence[tuple[str, str]] = ()  # warnings: reason, message
 
 
 def plan(scaler: Object, target: Object | None, now: float) -> Plan:
@@ -37,7 +40,7 @@ def plan(scaler: Object, target: Object | None, now: float) -> Plan:
         what = f'{kind}{"." + group if group else ""} "{to["name"]}" not found'
         words = f"the HPA controller was unable to get the target's current scale: {what}"
         status = _status(held, now, [("AbleToScale", "False", "FailedGetScale", words)])
-        return _plan(held, status, trouble=("FailedGetScale", what))
+        return _plan(held, status, trouble=[("FailedGetScale", what)])
     have, least, most = size(target), spec.get("minReplicas", 1), spec["maxReplicas"]
     able = ("AbleToScale", "True", "SucceededGetScale",
             "the HPA controller was able to get the target's current scale")
@@ -58,12 +61,15 @@ def plan(scaler: Object, target: Object | None, now: float) -> Plan:
     active = ("ScalingActive", "False", "FailedGetResourceMetric",
               f"the HPA was unable to compute the replica count: {why}")
     status = _status(held, now, [able, active], have, held.get("desiredReplicas", 0))
-    return _plan(held, status, trouble=("FailedGetResourceMetric", why))
+    status["currentMetrics"] = [{"type": ""} for _ in names or [name]]
+    words = _INVALID.format(len(names), name) + why
+    return _plan(held, status, trouble=[
+        ("FailedGetResourceMetric", why), ("FailedComputeMetricsReplicas", words)])
 
 
 def _plan(
     held: Object, status: Object, replicas: int | None = None, why: str = "",
-    trouble: tuple[str, str] | None = None,
+    trouble: Sequence[tuple[str, str]] = (),
 ) -> Plan:
     if status == held:
         return Plan(replicas, why)

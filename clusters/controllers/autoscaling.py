@@ -49,5 +49,5 @@ class Autoscalers:
             world.events.note(item, _COMPONENT, "SuccessfulRescale", words)
         if plan.status is not None:
             await world.set_status("horizontalpodautoscalers", item, plan.status)
-        if plan.trouble:
-            world.events.warn(item, _COMPONENT, *plan.trouble)
+        for reason, message in plan.trouble:
+            world.events.warn(item, _COMPONENT, reason, message)

@@ -59,15 +59,21 @@ def status_of(
     available = ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.") if enough else (
         "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
     progress, again = _progress(deployment, counts, new, now)
-    conditions = [_condition(held, "Available", available, now, touch=False)]
+    new_ones = [_condition(held, "Available", available, now, touch=False)]
     if progress is not None:
         touch = progress[1] == "ReplicaSetUpdated" and _moved(held, counts)
-        conditions.append(_condition(held, "Progressing", progress, now, touch=touch))
-    conditions += _refusals(mine, new)
+        new_ones.append(_condition(held, "Progressing", progress, now, touch=touch))
     status = {name: n for name, n in counts.items() if n}
+    status["terminatingReplicas"] = total("terminatingReplicas", mine)
     if "collisionCount" in held:
         status["collisionCount"] = held["collisionCount"]
-    return status | {"conditions": conditions}, again
+    return status | {"conditions": _in_order(held, new_ones + _refusals(mine, new))}, again
+
+
+def _in_order(held: Object, conditions: list[Object]) -> list[Object]:
+    """Conditions that say what they said stay where they were, those that changed come last."""
+    before = [c for c in held.get("conditions") or () if c in conditions]
+    return before + [c for c in conditions if c not in before]
 
 
 def _refusals(mine: Sequence[Object], new: Object | None) -> list[Object]:

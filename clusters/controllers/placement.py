@@ -105,6 +105,9 @@ class Nodes:
     def _changed(self, plural: str, change: Change) -> None:
         if plural == "nodes":
             name = change.any["metadata"]["name"]
+            if change.old is None:
+                words = f"Node {name} event: Registered Node {name} in Controller"
+                self.world.events.note(change.any, "node-controller", "RegisteredNode", words)
             (self._gone.add if change.new is None else self._gone.discard)(name)
             self.worker.add(name)
         elif plural == "pods" and change.new and is_ready(change.new):

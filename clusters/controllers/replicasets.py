@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clusters.controllers.pods import available_at, condition, is_active, is_ready, seconds_of, stamp_of
+from clusters.controllers.pods import (
+    available_at,
+    condition,
+    is_active,
+    is_finished,
+    is_ready,
+    is_terminating,
+    seconds_of,
+    stamp_of,
+)
 
 Object = dict[str, Any]
 
@@ -77,7 +86,10 @@ def status_of(owner: Object, pods: Sequence[Object], now: float) -> tuple[Object
         "availableReplicas": sum(at is not None and at <= now for at in times),
         "observedGeneration": owner["metadata"].get("generation", 0),
     }
-    return {name: n for name, n in counts.items() if n or name == "replicas"}, min(waits, default=None)
+    if owner["kind"] == "ReplicaSet":
+        counts["terminatingReplicas"] = sum(is_terminating(pod) and not is_finished(pod) for pod in pods)
+    always = ("replicas", "terminatingReplicas")
+    return {name: n for name, n in counts.items() if n or name in always}, min(waits, default=None)
 
 
 def failed(owner: Object, why: str, now: float) -> Object:

@@ -68,12 +68,12 @@ class StatefulSets:
             await self.world.client.create(path, claim)
         except AlreadyExists:
             return
-        words = (f"create Claim {meta['name']} Pod {pod['metadata']['name']} in StatefulSet "
+        words = (f"Create Claim {meta['name']} Pod {pod['metadata']['name']} in StatefulSet "
                  f"{owner['metadata']['name']} success")
         self.world.events.note(owner, _COMPONENT, "SuccessfulCreate", words)
 
     def _say(self, owner: Object, verb: str, pod: Object, error: ApiError | None = None) -> None:
-        words = f"{verb.lower()} Pod {pod['metadata']['name']} in StatefulSet {owner['metadata']['name']}"
+        words = f"{verb} Pod {pod['metadata']['name']} in StatefulSet {owner['metadata']['name']}"
         if error is None:
             self.world.events.note(owner, _COMPONENT, f"Successful{verb}", f"{words} successful")
         else:

@@ -72,9 +72,7 @@ def pod_for(owner: Object, ordinal: int, revisions: Revisions) -> Object:
         rest = [volume for volume in spec.get("volumes") or () if volume.get("name") not in claims]
         spec["volumes"] = [{"name": short, "persistentVolumeClaim": {"claimName": full}}
                            for short, full in claims.items()] + rest
-    pod = pod_from(owner, template, name=name)
-    del pod["metadata"]["generateName"]
-    return pod
+    return pod_from(owner, template, name=name)
 
 
 def claim_name(claim: Object, pod: str) -> str:

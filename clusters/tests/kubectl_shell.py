@@ -1,8 +1,13 @@
-"""kubectl as a person types it, in a module's own cluster."""
+"""kubectl as a person types it, in a module's own cluster.
+
+With CLUSTER_CONTROL_PLANE=real the cluster has Kubernetes' own API server and controllers: the same tests
+judge both, and a difference is a bug of ours.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import time
@@ -33,6 +38,8 @@ def typed(kubeconfig: str | Path, folder: Path) -> Kubectl:
 @contextmanager
 def cluster(url: str, folder: Path) -> Iterator[Kubectl]:
     """An embedded cluster, and kubectl for it."""
+    if plane := os.environ.get("CLUSTER_CONTROL_PLANE"):
+        url += f"?control-plane={plane}"
     with asyncio.Runner() as runner:
         made: Any = runner.run(locate(url))
         try:

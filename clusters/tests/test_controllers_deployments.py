@@ -247,6 +247,7 @@ def test_the_status_tells_counts_availability_and_progress() -> None:
         "readyReplicas": 1,
         "availableReplicas": 1,
         "unavailableReplicas": 1,
+        "terminatingReplicas": 0,
     }
     assert conditions(status) == {
         "Available": ("False", "MinimumReplicasUnavailable"),
@@ -296,6 +297,7 @@ def test_a_replicaset_makes_what_is_missing_and_counts_only_living_pods_of_its_o
         "readyReplicas": 1,
         "availableReplicas": 1,
         "observedGeneration": 1,
+        "terminatingReplicas": 1,
     }
 
 

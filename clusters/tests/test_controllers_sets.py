@@ -212,7 +212,7 @@ def test_an_autoscaler_without_its_target_says_so() -> None:
     to = {"kind": "Deployment", "apiVersion": "apps/v1", "name": "gone"}
     item = {"metadata": {"name": "h"}, "spec": {"scaleTargetRef": to, "maxReplicas": 3}, "status": {}}
     plan = autoscalers.plan(item, None, NOW)
-    assert plan.trouble == ("FailedGetScale", 'deployments.apps "gone" not found')
+    assert plan.trouble == [("FailedGetScale", 'deployments.apps "gone" not found')]
     assert plan.status is not None and plan.status["conditions"][0]["status"] == "False"
     item["status"] = plan.status
     assert autoscalers.plan(item, None, NOW + 60) == autoscalers.Plan()

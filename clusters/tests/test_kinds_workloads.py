@@ -89,7 +89,7 @@ def test_a_stateful_set_keeps_names_and_order(kubectl: Kubectl) -> None:
     assert "partitioned roll out complete" in kubectl("rollout", "status", "sts/s", "--timeout=30s")
     assert pods(kubectl, "s") == ["pod/s-0", "pod/s-1", "pod/s-2"]
     assert until(lambda: events(kubectl, "StatefulSet", "s"), lambda e: len(e) == 3) == [
-        ("SuccessfulCreate", f"create Pod s-{number} in StatefulSet s successful") for number in range(3)]
+        ("SuccessfulCreate", f"Create Pod s-{number} in StatefulSet s successful") for number in range(3)]
     assert rows(kubectl("get", "sts", "s"))[1][:2] == ["s", "3/3"]
     named = kubectl("get", "endpointslices", "-l", "kubernetes.io/service-name=s",
                     "-o", "jsonpath={.items[*].endpoints[*].hostname}").split()
@@ -104,7 +104,7 @@ def test_a_stateful_set_keeps_names_and_order(kubectl: Kubectl) -> None:
     kubectl("scale", "sts", "s", "--replicas=1")
     kubectl("wait", "--for=delete", "pod/s-1", "pod/s-2", "--timeout=30s")
     deleted = [words for reason, words in events(kubectl, "StatefulSet", "s") if reason == "SuccessfulDelete"]
-    assert deleted[-2:] == [f"delete Pod s-{number} in StatefulSet s successful" for number in (2, 1)]
+    assert deleted[-2:] == [f"Delete Pod s-{number} in StatefulSet s successful" for number in (2, 1)]
     assert [line[0] for line in rows(kubectl("rollout", "history", "sts/s"))[2:]] == ["1", "2"]
 
 
