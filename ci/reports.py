@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Files certificates under reports/:  ci/reports.py file FOLDER ...   then  ci/reports.py table
+
+``file`` takes folders of certificates (as ``certify`` and ``ci/peers/judge`` write them) and keeps of each
+what is worth publishing: reports/<suite version>/<implementation>[@<options>]/summary.json, with the command,
+what it ran on, the verdict of every row and the SHA-256 of its evidence. ``table`` prints all of them in Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+KEPT = ("command", "commit", "dirty", "kernel", "machine", "cluster", "kubernetes", "implementation", "started",
+        "ended", "overall", "counts")
+SIGNS = {"fail": "**fail**", "unsupported": "–"}  # other verdicts stand for themselves
+
+
+def summary(folder: Path) -> dict:
+    """What is kept of a certificate; ValueError when its run was interrupted."""
+    report = json.loads((folder / "report.json").read_text())
+    if report["interrupted"]:
+        raise ValueError(f"{folder}: that run was interrupted; a whole one is wanted")
+    evidence = hashlib.sha256((folder / "evidence.jsonl").read_bytes()).hexdigest()
+    rows = {row["id"]: row["verdict"] for row in report["requirements"]}
+    return {"suite": report["suite"], "evidence-sha256": evidence, "rows": rows} | {
+        name: report[name] for name in KEPT}
+
+
+def place(found: dict) -> Path:
+    """Where a summary is filed."""
+    options = found["cluster"].partition("?")[2].replace("=", "-").replace("&", "-")
+    name = found["implementation"]["name"] + (f"@{options}" if options and options != "seed" else "")
+    return ROOT / "reports" / found["suite"] / name / "summary.json"
+
+
+def file(folders: list[Path]) -> None:
+    """File each certificate below ``folders``."""
+    for folder in folders:
+        for report in sorted(folder.rglob("report.json")):
+            found = summary(report.parent)
+            target = place(found)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+            print(target.relative_to(ROOT))
+
+
+def table() -> str:
+    """All filed summaries side by side: a line an implementation, and a line a row that is not alike for all."""
+    found = {path.parent.name: json.loads(path.read_text())
+             for path in sorted((ROOT / "reports").glob("*/*/summary.json"))}
+    lines = ["| implementation | version | Kubernetes | pass | fail | not declared |",
+             "|---|---|---|---|---|---|"]
+    for name, one in found.items():
+        counts = one["counts"]
+        lines.append(f"| {name} | {one['implementation']['version']} | {one['kubernetes']} | "
+                     f"{counts.get('pass', 0)} | {counts.get('fail', 0)} | {counts.get('unsupported', 0)} |")
+    every = [item for one in found.values() for item in one["rows"].items()]
+    rows = sorted({row for row, verdict in every if verdict == "fail"})
+    if rows:
+        lines += ["", f"| red somewhere | {' | '.join(found)} |", "|---|" + "---|" * len(found)]
+        for row in rows:
+            verdicts = [one["rows"].get(row, "not-run") for one in found.values()]
+            lines.append(f"| {row} | {' | '.join(SIGNS.get(one, one) for one in verdicts)} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Do what is asked; exit status 1 when a certificate cannot be filed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("file", "table"))
+    parser.add_argument("folders", nargs="*", type=Path, help="folders that hold certificates")
+    options = parser.parse_args()
+    if options.what == "table":
+        print(table())
+        return 0
+    try:
+        file(options.folders)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"not filed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
