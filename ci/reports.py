@@ -3,7 +3,7 @@
 
 ``file`` takes folders of certificates (as ``certify`` and ``ci/peers/judge`` write them) and keeps of each
 what is worth publishing: reports/<suite version>/<implementation>[@<options>]/summary.json, with the command,
-what it ran on, the verdict of every row and the SHA-256 of its evidence. ``table`` prints all of them in Markdown.
+what it ran on, the verdict of every row and the SHA-256 of its evidence. ``table`` prints them in Markdown.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-KEPT = ("command", "commit", "dirty", "kernel", "machine", "cluster", "kubernetes", "implementation", "started",
-        "ended", "overall", "counts")
+KEPT = ("command", "commit", "dirty", "kernel", "machine", "cluster", "kubernetes", "implementation",
+        "started", "ended", "overall", "counts")
 SIGNS = {"fail": "**fail**", "unsupported": "–"}  # other verdicts stand for themselves
 
 
@@ -50,7 +50,7 @@ def file(folders: list[Path]) -> None:
 
 
 def table() -> str:
-    """All filed summaries side by side: a line an implementation, and a line a row that is not alike for all."""
+    """All filed summaries side by side: a line each, and a line for every row that is red somewhere."""
     found = {path.parent.name: json.loads(path.read_text())
              for path in sorted((ROOT / "reports").glob("*/*/summary.json"))}
     lines = ["| implementation | version | Kubernetes | pass | fail | not declared |",

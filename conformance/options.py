@@ -35,6 +35,7 @@ class Options:
     slower: float = 1.0  # patience times this
     stricter: float = 1.0  # how soon something must settle, times this
     jobs: int = 12  # requirements under way at once
+    bin_dir: str = ""  # folder of programs that a cluster raised for the run looks in first
 
     def told(self) -> dict[str, Any]:
         """The options as the evidence's header holds them."""

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 from clusters import commands, locate
 from clusters.base import CanRunImplementation, CanSnapshot, Cluster, ClusterError, Implementation
@@ -137,7 +138,7 @@ async def standing(plan: Plan) -> AsyncIterator[Cluster]:
 async def _cluster(plan: Plan) -> Cluster:
     """The cluster, with the implementation running where one was named."""
     try:
-        cluster = await locate.locate(plan.options.cluster, preload=_preload(plan.implementation))
+        cluster = await locate.locate(_url(plan.options), preload=_preload(plan.implementation))
     except ClusterError as problem:
         raise RunError(str(problem), log=problem.log) from problem
     if plan.implementation is None:
@@ -151,6 +152,13 @@ async def _cluster(plan: Plan) -> Cluster:
             raise RunError(str(problem), log=problem.log) from problem
         raise
     return cluster
+
+
+def _url(options: Options) -> str:
+    """The cluster's URL, with the folder of programs where the run raises it."""
+    if not options.bin_dir or not options.cluster.startswith(DISPOSABLE):
+        return options.cluster
+    return f"{options.cluster}{'&' if '?' in options.cluster else '?'}bin-dir={quote(options.bin_dir)}"
 
 
 def _preload(implementation: Implementation | None) -> list[str]:

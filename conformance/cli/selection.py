@@ -25,6 +25,8 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stricter", help="cut the time in which something must settle to this part of it")
     parser.add_argument("--slower", help="stretch patience, never a rule, this many times")
     parser.add_argument("--jobs", help="requirements under way at once (default: 12)")
+    parser.add_argument("--bin-dir", metavar="DIR", help="folder of real programs, before KUBEBUILDER_ASSETS "
+                        "and what ci/peers/build has made")
 
 
 def options_of(arguments: argparse.Namespace, **defaults: str) -> Options:

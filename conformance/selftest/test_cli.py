@@ -35,6 +35,8 @@ def elsewhere(tmp_path: Any, monkeypatch: Any) -> None:
     (["certify", "DNS-01", "--level", "impl"], "nothing is selected"),
     (["certify", "--cluster", "nope://x"], "unknown scheme nope://"),
     (["certify", "--cluster", "netns://many"], "'many' is not a size"),
+    (["certify", "--cluster", "netns://", "--bin-dir", "/no where"], "bin-dir /no where: no such folder"),
+    (["certify", "--cluster", "netns://?control-plane=reel"], "write control-plane=real"),
     (["run"], "run needs --cluster URL"),
     (["run", "--cluster", "x"], "'x' is not a cluster URL"),
     (["judge", "none.jsonl"], "cannot read evidence none.jsonl"),

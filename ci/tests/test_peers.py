@@ -1,0 +1,84 @@
+"""ci/peers and ci/reports: names, keys, and what counts as expected."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+CI = Path(__file__).resolve().parent.parent
+
+
+def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A program of ci as a module."""
+    monkeypatch.syspath_prepend(str((CI / name).parent))
+    loader = importlib.machinery.SourceFileLoader(Path(name).stem, str(CI / name))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    made = importlib.util.module_from_spec(spec)
+    loader.exec_module(made)
+    return made
+
+
+def test_an_unknown_peer_is_refused_and_those_there_are_named() -> None:
+    command = [sys.executable, CI / "peers" / "build", "kube-prxy"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "there is no peer kube-prxy; there are kubectl, kube-apiserver" in done.stderr
+
+
+def test_the_key_of_a_build_holds_what_decides_it_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = script("peers/build", monkeypatch)
+    peer = {"name": "x", "about": "a", "debian": "etcd-server", "file": "usr/bin/etcd", "version": "debian"}
+    assert build.home(peer) == build.home(peer | {"about": "b", "test": True})
+    assert build.home(peer) != build.home(peer | {"version": "2"})
+    assert build.home(peer) != build.home(peer | {"file": "usr/bin/etcdctl"})
+
+
+def test_every_run_names_a_descriptor_that_can_be_read() -> None:
+    from clusters import implementations
+
+    runs = tomllib.loads((CI / "peers" / "runs.toml").read_text())["run"]
+    assert all(implementations.find(run["implementation"]) for run in runs)
+    described = {path.stem for path in (CI / "peers" / "descriptors").glob("*.toml")}
+    assert described <= {run["implementation"] for run in runs}
+    for path in (CI / "peers" / "descriptors").glob("*.toml"):
+        assert len(path.read_text().splitlines()) <= 40, path
+
+
+def test_only_the_expected_rows_may_be_red_and_none_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = script("peers/judge", monkeypatch)
+    run = {"red": ["ETP-02", "ITP-01"]}
+    assert judge.wrong(run, {"pass": ["DNS-01"], "fail": ["ETP-02", "ITP-01"]}) == []
+    assert judge.wrong(run, {"fail": ["ETP-02", "DNS-01"], "unknown": ["LB-01"]}) == [
+        "DNS-01 is red and should not be", "ITP-01 is not red and should be", "LB-01 is unknown"]
+
+
+def test_a_certificate_is_filed_with_the_digest_of_its_evidence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:
+    reports = script("reports.py", monkeypatch)
+    monkeypatch.setattr(reports, "ROOT", tmp_path)
+    report = dict.fromkeys(reports.KEPT, "") | {
+        "suite": "0.1.0", "interrupted": False, "cluster": "netns://?control-plane=real",
+        "counts": {"fail": 1},
+        "implementation": {"name": "mine", "version": "2"}, "kubernetes": "v1.36.3",
+        "requirements": [{"id": "DNS-01", "verdict": "fail"}, {"id": "DNS-02", "verdict": "pass"}]}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "report.json").write_text(json.dumps(report))
+    (tmp_path / "run" / "evidence.jsonl").write_text("")
+    reports.file([tmp_path / "run"])
+    filed = json.loads((tmp_path / "reports/0.1.0/mine@control-plane-real/summary.json").read_text())
+    assert filed["evidence-sha256"].startswith("e3b0c442")  # of nothing
+    assert "| mine@control-plane-real | 2 | v1.36.3 | 0 | 1 | 0 |" in reports.table()
+    assert "| DNS-01 | **fail** |" in reports.table()
+    (tmp_path / "run" / "report.json").write_text(json.dumps(report | {"interrupted": True}))
+    with pytest.raises(ValueError, match="that run was interrupted"):
+        reports.file([tmp_path / "run"])
