@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import msgspec
 
-from implementation.dataplane import Applied, Dataplane, DataplaneError
+from implementation.dataplane import Applied, Dataplane, DataplaneError, Preparing
 from implementation.node.health import Health
-from implementation.state.desired import Desired
+from implementation.state.desired import Desired, ServedService, ServiceKey
 from implementation.state.known import Known
 
 log = logging.getLogger("kube-proxy.loop")
@@ -77,7 +77,7 @@ class Loop:
         """A part of one kind is known, or the ``whole`` of it. Nothing is written before everything needed
         is; what can be decided is decided while the rest still comes."""
         if self._waiting == {kind}:
-            self._known.decide()
+            self._prepare(self._known.decide())
         if not whole and self._waiting:
             return
         if kind in self._waiting:
@@ -87,6 +87,13 @@ class Loop:
                 self._wake.set()
         else:
             self.changed()
+
+    def _prepare(self, services: Mapping[ServiceKey, ServedService]) -> None:
+        if isinstance(self._dataplane, Preparing):
+            try:
+                self._dataplane.prepare(services)
+            except DataplaneError as error:
+                log.warning("nothing can be prepared, the first apply will do all: %s", error)
 
     def noticed(self) -> None:
         """Somebody changed the kernel's tables: see at once whether it was ours."""

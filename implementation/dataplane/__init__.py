@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from implementation.state.desired import Desired, ServiceKey
+from implementation.state.desired import Desired, ServedService, ServiceKey
 
 Where = tuple[str, int]  # address and port that clients send to; an empty address is any of this node's
 
@@ -75,6 +75,15 @@ class Noticing(Protocol):
 
     def fileno(self) -> int:
         """A descriptor that becomes readable then; :meth:`Dataplane.intact` reads it, and never blocks."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A data plane that can do a part of its first apply while not everything is known yet."""
+
+    def prepare(self, services: Mapping[ServiceKey, ServedService]) -> None:
+        """Some Services, as they will be in the first apply unless they change. Raises DataplaneError."""
         ...
 
 

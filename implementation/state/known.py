@@ -91,16 +91,17 @@ class Known:
         for raw in raws:
             self.see_node("MODIFIED", raw)
 
-    def decide(self) -> None:
-        """Decide every Service that changed."""
-        for key in self.changed:
+    def decide(self) -> dict[ServiceKey, ServedService]:
+        """Decide every Service that changed; gives those of them that are there."""
+        changed, self.changed = self.changed, set()
+        for key in changed:
             service = self._services.get(key)
             if service is None:
                 self._served.pop(key, None)
             else:
                 self._served[key] = serve.serve(service, self._slices.get(key, {}).values(), self.node)
-        self._decided |= self.changed
-        self.changed = set()
+        self._decided |= changed
+        return {key: self._served[key] for key in changed if key in self._served}
 
     def desired(self, node_port_addresses: tuple[str, ...] | None = None) -> Desired:
         """What must be served now; decides every Service that changed since the last call."""

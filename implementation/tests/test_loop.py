@@ -82,6 +82,25 @@ async def test_nothing_is_written_before_the_node_is_known_where_that_is_needed(
     task.cancel()
 
 
+async def test_what_is_known_is_prepared_while_the_last_list_still_comes(rig: Rig) -> None:
+    prepared: list[str] = []
+    rig.fake.prepare = lambda services: prepared.extend(name for _, name in services)  # type: ignore[attr-defined]
+    task = await running(rig)
+    rig.known.see_services([raw(service_json()), raw(service_json("other"))])
+    rig.loop.listed("services")
+    rig.known.see_slices([raw(slice_json("web", "10.42.0.1"))], last=False)
+    rig.loop.listed("endpointslices", whole=False)
+    before, applied = sorted(prepared), list(rig.fake.applied)
+    rig.known.see_slices([raw(slice_json("other", "10.42.0.2"))], first=False)
+    rig.loop.listed("endpointslices")
+    await rig.until(lambda: bool(rig.synced))
+    task.cancel()
+
+    assert (before, applied) == (["other", "web"], [])
+    assert sorted(prepared) == ["other", "other", "web"]
+    assert len(rig.synced[0].desired.services) == 2
+
+
 async def test_an_empty_cluster_is_synced_too() -> None:
     rig = Rig()
     task = await running(rig)

@@ -71,6 +71,11 @@ class Nftables:
             self.forget()
         raise DataplaneError(f"somebody else changed nf_tables during each of {ATTEMPTS} attempts to write")
 
+    def prepare(self, services: Mapping[ServiceKey, ServedService]) -> None:
+        """See :meth:`implementation.dataplane.Preparing.prepare`."""
+        if self._seen is None:
+            self._families[4].prepare(services)
+
     def forget(self) -> None:
         """See :meth:`implementation.dataplane.Dataplane.forget`. The next apply reads the tables back."""
         for family in self._families.values():

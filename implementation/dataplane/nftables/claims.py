@@ -42,6 +42,14 @@ class Claims:
         owner = self._owner.get(key)
         return owner is not None and owner[1] != service
 
+    def alone(self, service: ServiceKey) -> bool:
+        """True when ``service`` has all that it asks for."""
+        return not any(self.denied(service, key) for key in self._of.get(service, ()))
+
+    def known(self) -> set[ServiceKey]:
+        """Everybody who asks for something."""
+        return set(self._of)
+
     def clear(self) -> None:
         """Forget everybody."""
         self._owner, self._others, self._of = {}, {}, {}

@@ -49,6 +49,7 @@ class TableOf:
         self._inherited: frozenset[Where] | None = None
         self._packer, self._numbers, self._claims = Packer(family), Numbers(), Claims()
         self._of: dict[ServiceKey, Rows] = {}
+        self._ahead: dict[ServiceKey, tuple[ServedService, Rows]] | None = {}  # None: no more of that
         self._shared: Counter[tables.Row] = Counter()
         self._made: set[str] = set()  # chains in the kernel
         self._led: set[str] = set()  # those a variant leads to
@@ -80,6 +81,18 @@ class TableOf:
         if self._inherited is None:
             self._inherited = readback.udp_frontends(self.family, found.rows if found else {})
         return self._inherited
+
+    def prepare(self, services: Services) -> None:
+        """Make the rows of Services ahead of the first write, for a kernel that has no table yet. Raises
+        DataplaneError."""
+        if self._ahead == {} and readback.stamp(self.kernel, self.family) is not None:
+            self._ahead = None  # rows have to keep the places they have there
+        if self._ahead is not None:
+            for key, served in services.items():
+                for other in (key, *self._claims.put(key, self._wanted_keys(served))):
+                    self._ahead.pop(other, None)
+                if self._claims.alone(key):
+                    self._ahead[key] = (served, self._render(key, services, {}, own=False))
 
     def remove(self) -> None:
         """Delete the table; one that is not there is no error. Raises DataplaneError."""
@@ -218,13 +231,13 @@ class TableOf:
         self._note(found)
         usable = found is not None and found.stamp == layout.stamp(self.family, self.options)
         state = found if found is not None and usable else Found("", {}, {}, {})
-        self._numbers.learn(state.variants, readback.affinity_numbers(state.rows))
-        self._claims.clear()
-        for key in sorted(services):
-            self._claims.put(key, self._wanted_keys(services[key]))
+        if usable:
+            self._ahead = None
+        if not self._ahead:
+            self._numbers.learn(state.variants, readback.affinity_numbers(state.rows))
+            self._claims.clear()
         rendered = {NODE: tables.address_rows(addresses, self._packer)}
-        for key in sorted(services):
-            rendered[key] = self._render(key, services, state.rows, own=False)
+        rendered |= self._render_all(services, state.rows)
         targets = list(self._numbers.wanted.values())
         self._made, self._led = set(state.chains), set(state.variants)
         chains = layout.skeleton(self.family, self.options, targets)
@@ -233,6 +246,20 @@ class TableOf:
         frame += self._variant_units([t for t in targets if t.name not in self._led])
         stale = [name for name in state.variants if name not in self._numbers.wanted]
         return Plan(frame, rendered, state.rows, stale)
+
+    def _render_all(self, services: Services, before: Rows) -> dict[ServiceKey, Rows]:
+        """The rows of every Service; those made ahead are good unless their Service changed, or another one
+        has taken an address of it since or left it one."""
+        ahead, self._ahead = self._ahead or {}, None
+        good = {key for key, (served, _) in ahead.items() if services.get(key) is served}
+        for key in self._claims.known() - good:
+            good -= self._claims.put(key, {})
+        for key in sorted(services.keys() - good):
+            good -= self._claims.put(key, self._wanted_keys(services[key]))
+        return {
+            key: ahead[key][1] if key in good else self._render(key, services, before, own=False)
+            for key in sorted(services)
+        }
 
     def _chain_units(self, chains: Sequence[Chain]) -> list[list[bytes]]:
         """Make chains, or put their right rules in the place of those they have; hooks come last."""

@@ -100,6 +100,35 @@ def test_after_a_random_life_the_kernel_equals_a_fresh_build(seed: int) -> None:
     assert lived == fresh
 
 
+def prepared(seed: int) -> Any:
+    """A first apply after parts of other states were prepared, beside one after nothing."""
+    sh("ip link set lo up")
+    dice, found = random.Random(seed), []
+    for _ in range(12):
+        wanted, ahead = some_state(dice), Nftables(ROWS)
+        for key, served in list(some_state(dice).services.items()):
+            ahead.prepare({key: served})
+        for key, served in wanted.services.items():
+            if dice.random() < 0.7:
+                ahead.prepare({key: served})
+        ahead.apply(wanted)
+        assert own_rows(ahead) == found_rows() and ahead.apply(wanted).written == 0
+        first = listing.dump()
+        late = Nftables(ROWS)
+        late.prepare(wanted.services)  # of no use: there is a table
+        assert late.apply(wanted).written == 0
+        sh("nft delete table ip kp")
+        Nftables(ROWS).apply(wanted)
+        found.append(first == listing.dump())
+        sh("nft delete table ip kp")
+    return found
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_was_prepared_ahead_makes_no_difference(seed: int) -> None:
+    assert inside(prepared, seed) == [True] * 12
+
+
 def chunked() -> Any:
     sh("ip link set lo up")
     services = [service(f"s{n}", f"10.43.{n // 250}.{n % 250}") for n in range(1500)]
