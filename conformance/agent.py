@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 VERSION = "1"
 _LINE = 65536  # the longest line or head taken from anybody
 _BODY = 4 << 20  # the longest command
-_UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
+# EPERM: a rule of the sender's own host would not let the datagram out.
+_UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EPERM}
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
 _STREAMS = ("tcp", "http", "connect", "held")
 # Target -> source ports of failed TCP attempts, and until when to leave them alone: connection tracking sends

@@ -168,6 +168,14 @@ def nobody(conduct: str) -> Ended:
     return Dropped() if conduct == "drop" else Refused()
 
 
+def local_empty(conduct: str) -> Ended:
+    """What becomes of a connection to a node that has no endpoint for a policy Local, by what is declared.
+
+    ``conduct`` is that of ``itp-local-empty`` or ``etp-local-empty``; without one nobody may answer.
+    """
+    return {"reject": Refused(), "drop": Dropped()}.get(conduct, Unanswered())
+
+
 def one_of(*sets: Expectation) -> Expectation:
     """Acceptable to any of ``sets`` (at least one)."""
     if not sets:

@@ -125,7 +125,8 @@ async def settles(
     async def one(aim: Aim) -> bool:
         name, streak = f"{series}, {origin(aim)}", 0
         while streak < STREAK and log.now() - since <= within.seconds:
-            pause = max(PAUSE, aim.probe.interval or 0.0, (log.now() - since) / SLOWER)
+            slow = max(PAUSE, aim.probe.interval or 0.0, (log.now() - since) / SLOWER)
+            pause = None if aim.probe.source_port else slow  # one source port has one attempt at a time
             seen = await aim.vantage.probe(replace(aim.probe, count=BURST, interval=pause))
             log.probed(name, aim, seen.outcomes)
             for outcome in seen.outcomes:

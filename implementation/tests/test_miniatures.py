@@ -13,6 +13,7 @@ import pytest
 from implementation import cli, modes
 from implementation.dataplane.iptables import chains, layout, names, restore
 from implementation.dataplane.iptables.layout import Ruleset
+from implementation.node import conntrack
 from implementation.objects import Service, ServicePort, SliceEndpoint
 from implementation.state import merge, policy, serve, topology, usable
 from implementation.tests.build import NODE, OPTIONS, endpoints_of, service
@@ -20,10 +21,15 @@ from implementation.tests.build import NODE, OPTIONS, endpoints_of, service
 ROOT = Path(__file__).resolve().parents[1]
 MINIATURES = sorted((ROOT / "miniatures").glob("*.toml"))
 DESCRIPTORS = sorted((ROOT / "descriptors").glob("*.toml"))
-ROOMS: list[ModuleType] = [chains, layout, names, restore, serve, merge, policy, topology, usable, modes]
+ROOMS: list[ModuleType] = [
+    chains, layout, names, restore, serve, merge, policy, topology, usable, modes, conntrack,
+]  # fmt: skip
 
 # The rules of the Services there are do not show what is done to the data plane itself.
-OVER_TIME = {"flushes_at_start", "keeps_deleted_services", "forgets_connections", "writes_twice"}
+OVER_TIME = {
+    "flushes_at_start", "keeps_deleted_services", "forgets_connections", "writes_twice", "keeps_stale_flows",
+    "ends_all_flows",
+}  # fmt: skip
 
 
 def program(path: Path) -> str:
@@ -53,11 +59,16 @@ def rules() -> Ruleset:
         service("sticky", "10.43.0.12", affinity_seconds=60),
         service("wide", "10.43.0.13"),
         service("unready", "10.43.0.14"),
+        service("inner", "10.43.0.16", internal_local=True, external_ips=("203.0.113.9",)),
+        service("partly", "10.43.0.17"),
+        service("hinted", "10.43.0.18"),
         service("picky", "10.43.0.10", node_port=30082, external_local=True),
     ]
     here, there = SliceEndpoint("10.42.0.2", node="here"), SliceEndpoint("10.42.1.3", node="there")
     special = {
         "empty": [], "wide": [here, there, *(SliceEndpoint(f"10.42.1.{n}", node="there") for n in (8, 9))],
+        "partly": [here, msgspec.structs.replace(there, ready=False)],
+        "hinted": [msgspec.structs.replace(e, nodes=(e.node,)) for e in (here, there)],
         "unready": [msgspec.structs.replace(there, ready=False)],
         **{name: [there] for name in ("web", "far", "balanced", "picky")},
     }
@@ -67,7 +78,9 @@ def rules() -> Ruleset:
         serve.serve(one, [endpoints_of(one, *endpoints[:1])], NODE)  # the others join later
         found += pieces(one, *endpoints)
     ports = (ServicePort("", "TCP", 80, 0), ServicePort("x", "TCP", 81, 0))
-    before = service("changed", "10.43.0.15", ports=ports)
+    before = service(
+        "changed", "10.43.0.15", ports=ports, internal_local=True, external_ips=("203.0.113.8",)
+    )
     pieces(before, there, here, port=9090)  # the second port and endpoint go, and the target port changes
     found += pieces(service("changed", "10.43.0.15"), there)
     return layout.ruleset(found, 4, OPTIONS, None)

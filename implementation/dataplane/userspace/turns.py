@@ -57,8 +57,8 @@ class Turns:
             self._dice.shuffle(self._order)
 
     def take(self, client: str, now: float, failed: Collection[Endpoint] = ()) -> Endpoint | None:
-        """The endpoint for a new connection of ``client``; none of ``failed``, where it was tried in vain.
-        None where there is no other."""
+        """The endpoint for a new connection of ``client``; none of ``failed``, where it was tried in vain,
+        unless there is no other. None where there is none at all."""
         known = self._clients.where(client, now)
         chosen = known if known in self.endpoints and known not in failed else self._turn(failed)
         if chosen is not None:
@@ -66,9 +66,10 @@ class Turns:
         return chosen
 
     def _turn(self, failed: Collection[Endpoint]) -> Endpoint | None:
+        chosen = None
         for _ in self._order:
             chosen = self._order[self._next % len(self._order)]
             self._next += 1
             if chosen not in failed:
-                return chosen
-        return None
+                break
+        return chosen

@@ -35,11 +35,11 @@ def test_turns_are_even_to_one(count: int, rounds: int) -> None:
     assert max(taken.values()) - min(taken.values()) <= 1
 
 
-def test_an_endpoint_that_failed_is_passed_over_until_none_is_left() -> None:
+def test_an_endpoint_that_failed_is_passed_over_while_there_is_another() -> None:
     made = turns(0, ONE, TWO)
 
     assert {made.take("c", 0.0, [ONE]) for _ in range(4)} == {TWO}
-    assert made.take("c", 0.0, [ONE, TWO]) is None
+    assert made.take("c", 0.0, [ONE, TWO]) in (ONE, TWO)
     assert turns(0).take("c", 0.0) is None
 
 

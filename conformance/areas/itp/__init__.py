@@ -1,0 +1,1 @@
+"""internalTrafficPolicy: where traffic to a ClusterIP may go."""

@@ -1,0 +1,1 @@
+"""Topology hints and trafficDistribution."""

@@ -1,0 +1,1 @@
+"""UDP flows, and what the kernel remembers of them."""

@@ -1,0 +1,75 @@
+"""UDP clients that keep their source port: for the kernel all they send is one flow, decided at its first
+packet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from conformance.expectations import Answered
+from conformance.lab import Backends, Lab, Served
+from conformance.objects import port
+from conformance.probes import Probe
+from conformance.timing import Aim, origin
+from conformance.vantage import Vantage
+
+FIRST_PORT, COUNT = 12_345, 20  # upstream's own source port; datagrams of one look
+
+
+SILENCE = 0.3  # seconds without any answer; one that comes takes milliseconds
+
+
+def flow(lab: Lab, client: Vantage, target: tuple[str, int], source_port: int = FIRST_PORT) -> Aim:
+    """One datagram after another from the same source port."""
+    attempt = lab.timing.attempt.seconds
+    probe = Probe("udp", target, count=COUNT, concurrency=1, timeout=attempt, source_port=source_port)
+    return Aim(client, probe)
+
+
+def silent(aim: Aim) -> Aim:
+    """The same flow, for as long as no answer is what must be seen."""
+    return replace(aim, probe=replace(aim.probe, timeout=SILENCE))
+
+
+async def two(lab: Lab, *, same_node: bool = False) -> tuple[Backends, Backends]:
+    """Two backends behind selectors of their own; the second takes over from the first. On two nodes where
+    there are, unless they must be on the ``same_node``."""
+    places = [lab.nodes[:1], lab.nodes[:1] if same_node else lab.nodes[-1:]]
+    old = await lab.backends(1, nodes=places[0], name="old")
+    return old, await lab.backends(1, nodes=places[1], name="new")
+
+
+async def moved(lab: Lab, served: Served, to: Backends) -> None:
+    """Have the Service select other pods, and wait until the API lists them."""
+    await lab.update(served, selector=dict(to.selector))
+    await lab.endpoints(served, {pod.ip for pod in to.pods})
+
+
+async def follows(
+    lab: Lab, clients: Iterable[Vantage], *, node_port: bool = False, same_node: bool = False, **spec: Any
+) -> None:
+    """Flows to a UDP Service reach its backend, and once it is replaced the new one: the same flows."""
+    first, second = await two(lab, same_node=same_node)
+    spec["type"] = "NodePort" if node_port else "ClusterIP"
+    served = await lab.service([port(80, protocol="UDP")], first, **spec)
+    target = (lab.nodes[0].addresses[0], served.node_port("UDP")) if node_port else (served.ip, 80)
+    aims = [flow(lab, client, target) for client in clients]
+    if not await lab.serves("before", aims, Answered(by=first.nonces), "the only pod answers"):
+        return
+    await moved(lab, served, second)
+    says = "the same flow reaches the pod that took over"
+    await lab.serves("after", aims, Answered(by=second.nonces), says, within=lab.timing.joins)
+
+
+async def note(lab: Lab, flows: Sequence[Aim]) -> None:
+    """Look once where each flow goes, as part of a series of its own."""
+    for aim in flows:
+        await lab.probe(f"{origin(aim)} from {aim.probe.source_port}", aim.vantage, aim.probe)
+
+
+def unmoved(lab: Lab, flows: Sequence[Aim], backends: Backends, says: str) -> None:
+    """Each flow must have gone to one and the same pod every time it was looked at."""
+    for aim in flows:
+        name = f"{origin(aim)} from {aim.probe.source_port}"
+        lab.expect("single", name, {"backends": sorted(backends.nonces)}, says)
