@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 VERSION = "1"
 _LINE = 65536  # the longest line or head taken from anybody
 _BODY = 4 << 20  # the longest command
-# EPERM: a rule of the sender's own host would not let the datagram out.
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EPERM}
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
 _STREAMS = ("tcp", "http", "connect", "held")
@@ -57,7 +56,7 @@ def meaning(problem: BaseException) -> str:
         return "refused"
     if number in _RESET:
         return "reset"
-    if number in _UNREACHABLE:
+    if number in _UNREACHABLE:  # EPERM: a rule of the sender's own host would not let it out
         return "unreachable"
     return "timeout" if number == errno.ETIMEDOUT else "error"
 

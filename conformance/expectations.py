@@ -41,10 +41,12 @@ class Expectation(Protocol):
 
 @dataclass(frozen=True)
 class Answered:
-    """Answered, by one of ``by`` where given, and seen from one of the addresses in ``source``."""
+    """Answered, by one of ``by`` where given, and seen from one of the addresses in ``source``; ``says`` is
+    how the answer's details begin (over HTTP its status: ``503,``)."""
 
     by: frozenset[str] | None = None  # nonces; None: by anybody
     source: frozenset[str] | None = None  # addresses or CIDRs as which the backend may see the client
+    says: str = ""
 
     def accepts(self, outcome: Outcome) -> bool:
         """True for an answer of the right backend that saw the client as it must."""
@@ -59,6 +61,8 @@ class Answered:
             return f"answered by a stranger: {who}"
         if self.source is not None and not _within(outcome.peer, self.source):
             return f"the backend saw the client as {_host(outcome.peer) or 'nothing it told'}"
+        if not outcome.detail.startswith(self.says):
+            return f"the answer was {outcome.detail or 'of no detail'}"
         return ""
 
     def to_json(self) -> dict[str, Any]:
@@ -68,13 +72,16 @@ class Answered:
             inside["by"] = sorted(self.by)
         if self.source is not None:
             inside["source"] = sorted(self.source)
+        if self.says:
+            inside["says"] = self.says
         return {"answered": inside}
 
     def sentence(self) -> str:
         """Who answers, and as whom the client is seen."""
         who = "" if self.by is None else f" by {_either(sorted(self.by))}"
         seen = "" if self.source is None else f", who sees the client as {_either(sorted(self.source))}"
-        return f"answered{who}{seen}"
+        said = f" with {self.says.rstrip(',')}" if self.says else ""
+        return f"answered{who}{seen}{said}"
 
 
 @dataclass(frozen=True)
@@ -187,8 +194,8 @@ def from_json(value: object) -> Expectation:
     """Inverse of ``to_json``; raises ExpectationError saying what was expected."""
     if isinstance(value, Mapping) and len(value) == 1:
         (word, inside), = value.items()
-        if word == "answered" and isinstance(inside, Mapping) and set(inside) <= {"by", "source"}:
-            return Answered(_texts(inside, "by"), _texts(inside, "source"))
+        if word == "answered" and isinstance(inside, Mapping) and set(inside) <= {"by", "source", "says"}:
+            return Answered(_texts(inside, "by"), _texts(inside, "source"), str(inside.get("says", "")))
         if word == "ended" and isinstance(inside, list) and inside:
             return _ended(inside)
         if word == "one_of" and isinstance(inside, list) and inside:

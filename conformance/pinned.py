@@ -16,7 +16,6 @@ from conformance.vantage import Vantage
 
 FIRST_PORT, COUNT = 12_345, 20  # upstream's own source port; datagrams of one look
 
-
 SILENCE = 0.3  # seconds without any answer; one that comes takes milliseconds
 
 

@@ -20,13 +20,14 @@ from implementation.dataplane.iptables import Iptables, restore
 from implementation.dataplane.iptables.names import Style
 from implementation.dataplane.nftables import Nftables
 from implementation.dataplane.userspace import Userspace
-from implementation.objects import SliceEndpoint
+from implementation.objects import ServicePort, SliceEndpoint, SlicePort
 from implementation.state.desired import Desired
 from implementation.tests.build import OPTIONS, ROWS, desired, endpoints_of, service
 from implementation.tests.lab import inside, sh
 from implementation.tests.nftables import listing
 from implementation.tests.userspace import doorways
 
+PORTS = 150
 POD0, POD1 = SliceEndpoint("10.42.0.2", node="here"), SliceEndpoint("10.42.1.3", node="there")
 
 
@@ -229,3 +230,48 @@ def test_ipv6_is_served_beside_ipv4_and_taken_away_with_it() -> None:
     assert "-d fd43::5/128 -p tcp" in full and "--to-destination [fd42::2]:8080" in full
     assert "! -d ::1/128" in full
     assert "KUBE-SVC" not in gone and "KUBE-SERVICES" not in clean
+
+
+def wide(mode: str) -> Any:
+    """A Service of very many ports, over several slices, which are then renamed, renumbered and changed in
+    protocol."""
+    sh("ip link set lo up")
+    dataplane, dump = planes()[mode]
+    seen = []
+    for name, first, protocol in (
+        ("a", 1000, "TCP"),
+        ("b", 1000, "TCP"),
+        ("b", 2000, "TCP"),
+        ("b", 2000, "UDP"),
+    ):
+        ports = tuple(ServicePort(f"{name}{n}", protocol, first + n, 0) for n in range(PORTS))
+        web = service(ports=ports)
+        halves = [
+            [SlicePort(port.name, protocol, 8000 + at) for at, port in enumerate(ports) if at % 2 == odd]
+            for odd in (0, 1)
+        ]
+        slices = [endpoints_of(web, POD0, name=f"half-{at}", ports=half) for at, half in enumerate(halves)]
+        dataplane.apply(desired((web, slices)))
+        found = dump()
+        seen.append([len(found), *sorted(found)[:1], *sorted(found)[-1:]])
+    return seen
+
+
+def planes() -> dict[str, tuple[Dataplane, Callable[[], list[str]]]]:
+    sockets = Userspace(ROWS)
+    return {
+        "current": (Iptables(OPTIONS), kernel_dump),
+        "rows": (Nftables(ROWS), listing.dump),
+        "sockets": (sockets, lambda: doorways.dump(sockets)),
+    }
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("mode", ["current", "rows", "sockets"])
+def test_more_than_a_hundred_ports_may_all_change_name_number_and_protocol(mode: str) -> None:
+    def expected(first: int, protocol: str) -> list[Any]:
+        last = PORTS - 1
+        told = [f"{protocol} 10.43.0.5:{first + n} -> 10.42.0.2:{8000 + n}" for n in (0, last)]
+        return [PORTS, *told]
+
+    assert inside(wide, mode) == [expected(1000, "tcp")] * 2 + [expected(2000, "tcp"), expected(2000, "udp")]

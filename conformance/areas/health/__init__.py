@@ -1,0 +1,1 @@
+"""What nodes tell load balancers: healthCheckNodePorts."""
