@@ -18,6 +18,7 @@ from clusters.netns import conversation, launch, plan, runfolder, tap
 _ASK = 10.0  # seconds for an answer that needs no waiting; patience
 _LISTEN = 20.0  # seconds for a placed program to listen; patience
 _PROVIDE = 30.0  # seconds on top of the longest ready-seconds
+_RESTART = 90.0  # seconds for a real API server to end and to stand again; patience
 _DOWN = 0.6  # seconds for a machine to end by itself before it is killed
 
 
@@ -200,7 +201,8 @@ class NetnsCluster:
 
     async def restart(self, place: str, command: str) -> float:
         """SIGTERM, wait for its end, start it anew; gives when it was ready."""
-        return await self._act({"op": "restart", "place": place, "command": command}, self._patience)
+        patience = max(self._patience, _RESTART)
+        return await self._act({"op": "restart", "place": place, "command": command}, patience)
 
     async def tap_start(self) -> None:
         """Begin to note frames that come in on any port of the switch: all ARP, and UDP and TCP to or from

@@ -54,7 +54,19 @@ class Kubelet:
             rooms.spawn(self.heart.beat(name, reached))
 
     async def serve(self) -> None:
-        """Follow the Pods for ever."""
+        """Follow the Pods for ever.
+
+        A real API server that has just been started knows nobody's rights for a moment: who is refused asks
+        again, as every reflector does.
+        """
+        while True:
+            try:
+                await self._follow()
+            except ApiError as error:
+                say(f"watch of pods refused: {error}; asked again")
+            await asyncio.sleep(_AGAIN)
+
+    async def _follow(self) -> None:
         async for kind, what in self.client.watch("/api/v1/pods", trouble=say):
             if kind == "SYNC":
                 self._see_all(what, {name for name, reached in self.reaches.items() if reached.is_set()})

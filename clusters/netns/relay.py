@@ -16,11 +16,14 @@ _AT_ONCE = 65536  # bytes
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Everything from one to the other, then the end of it."""
+    """Everything from one to the other, then the end of it: also of one that was cut, or who waits for it
+    would wait on.
+    """
     with suppress(ConnectionError):
         while part := await reader.read(_AT_ONCE):
             writer.write(part)
             await writer.drain()
+    with suppress(OSError):
         if writer.can_write_eof():
             writer.write_eof()
 
