@@ -41,6 +41,7 @@ class Disturbed:
         self.wanted: dict[str, Object] = {}  # name -> spec, as last asked for
         self.killed: list[tuple[float, float, str, str]] = []  # from, until it was ready, place, program
         self.askers: list[Workload] = []
+        self._began = 0.0  # when everything was served for the first time
         self._programs: list[tuple[str, str]] = []
         self._mode = ""  # of the proxy
 
@@ -81,7 +82,8 @@ class Disturbed:
         await self.client.create(PODS, traffic.pod("asker", nodes[-1], json.dumps(inside)))
         await ready_pod(self.client, "asker")
         self.askers.append(self.cluster.pod("default", "asker", traffic.CONTROL))
-        await self.flows(time.monotonic())
+        await self.flows()
+        self._began = time.monotonic()
 
     async def _balancer(self) -> str:
         service = await self.client.get(f"{SERVICES}/untouched")
@@ -165,23 +167,23 @@ class Disturbed:
                    if program == SPEAKER]
         for asker in self.askers:
             for target, counted in (await traffic.told(asker)).items():
-                found[target] = [one for one in counted["lost"] if target != "balancer" or not any(
-                    one[0] < end and one[1] > began for began, end in excused)]
+                found[target] = [one for one in counted["lost"] if one[0] > self._began and not (
+                    target == "balancer" and any(one[0] < end and one[1] > began for began, end in excused))]
         return found
 
-    async def flows(self, since: float) -> None:
-        """Wait until every target has been answered again ten times in a row."""
-        before = {target: counted["sent"] for asker in self.askers
-                  for target, counted in (await traffic.told(asker)).items()}
+    async def flows(self) -> None:
+        """Wait until every target has answered ten times in a row from now on."""
+        since: dict[str, tuple[int, int]] = {}  # sent and lost, when it began to be counted
 
         async def ten() -> bool:
+            steady = []
             for asker in self.askers:
                 for target, counted in (await traffic.told(asker)).items():
-                    last = max([one[1] for one in counted["lost"]], default=since)
-                    if counted["sent"] < before.get(target, 0) + 10 or (counted["lost"] and last > since):
-                        before[target] = counted["sent"] if last > since else before.get(target, 0)
-                        return False
-            return True
+                    sent, lost = counted["sent"], len(counted["lost"])
+                    if target not in since or lost > since[target][1]:
+                        since[target] = sent, lost
+                    steady.append(sent >= since[target][0] + 10)
+            return all(steady)
 
         await until(ten, PATIENCE)
 

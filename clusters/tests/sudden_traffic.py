@@ -1,7 +1,8 @@
 """The traffic that must notice nothing: one file for who answers and for who asks, told apart by an argument.
 
 Who asks counts a connection as lost when it is refused, cut, unanswered for 3 s, or when the kernel had to
-send a packet of it again (TCP_INFO): a busy machine delays, it does not make the kernel lose packets.
+send its first packet again (TCP_INFO): a busy machine delays, it does not make the kernel lose packets. Later
+packets are also sent again when an answer is only late, and tell nothing.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ def knock(name, address, port):
         begun, why, who = time.monotonic(), "", ""
         try:
             with socket.create_connection((address, port), timeout=3) as made:
-                made.sendall(b"?")
-                who = made.recv(100).decode()
                 info = made.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
                 again = struct.unpack_from("I", info, 100)[0]
-                why = f"{again} packets sent again" if again else "" if who else "no answer"
+                made.sendall(b"?")
+                who = made.recv(100).decode()
+                why = f"{again} first packets sent again" if again else "" if who else "no answer"
         except OSError as error:
             why = str(error)
         mine["who"][who] = mine["who"].get(who, 0) + 1

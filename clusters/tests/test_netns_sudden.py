@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 
 import pytest
@@ -33,12 +32,11 @@ async def test_all_is_in_the_end_as_a_fresh_start_has_it(implementation: str, se
             made = Disturbed(cluster, client, f"{implementation}/{seed}")
             await made.stand(implementation)
             await made.disturb(KILLS)
-            calm = time.monotonic()
             await made.objects_are_as_asked()
             await until(made.slices_are_as_they_must, PATIENCE)
             if implementation == "reference-loadbalancer":
                 await until(made.addresses_are_given, PATIENCE)
-            await made.flows(calm)
+            await made.flows()
             lost = {target: told for target, told in (await made.lost()).items() if told}
             assert not lost, f"seed {seed}: {lost}; killed: {made.killed}"
             assert await cluster.dead() == []
