@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
 from clusters.client import ApiError, NotFound
-from clusters.netns import hostports, images, podspec, podstatus, topology
+from clusters.netns import hostports, images, podsources, podspec, podstatus, topology
 from clusters.netns.containerrun import ContainerRun
 from clusters.netns.hosts import Host
 from clusters.netns.plan import NodePlan
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 _UNPLUGGED = 0.3  # seconds for a pod's cable to go by itself
-_AGAIN = 0.2  # seconds between looks for a ConfigMap that is not there yet, or tries to write the status
+_AGAIN = 0.2  # seconds between tries to write the status
 
 
 class PodRun:
@@ -57,14 +57,17 @@ class PodRun:
         self.pod = pod
         if pod["metadata"].get("deletionTimestamp"):
             grace = pod["metadata"].get("deletionGracePeriodSeconds")
-            self._grace = float(30 if grace is None else grace)
-            self.closing = True
-            self._ending.set()
+            self._close(float(30 if grace is None else grace))
 
     def gone(self) -> None:
         """The pod is no longer in the API: end it at once."""
-        self._grace = 0.0
-        self.closing = True
+        self._close(0.0)
+
+    def _close(self, grace: float) -> None:
+        if self.closing and (self._grace is None or grace < self._grace):
+            for container in self.containers:
+                container.hasten(grace)
+        self._grace, self.closing = grace, True
         self._ending.set()
 
     def report(self) -> None:
@@ -102,7 +105,7 @@ class PodRun:
         reporter = asyncio.create_task(self._reporter())
         try:
             self._starting = asyncio.create_task(self._begin())
-            await self._ending.wait()
+            await self._until_closed()
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
             grace = 30.0 if self._grace is None else self._grace
@@ -117,9 +120,29 @@ class PodRun:
                 await self._write_status()
             await self.kubelet.client.delete(self._path(), grace=0, uid=self.pod["metadata"]["uid"])
 
+    async def _until_closed(self) -> None:
+        """Wait until the pod is deleted; one that is active longer than it may be fails meanwhile."""
+        spec = self.pod["spec"]
+        try:
+            async with asyncio.timeout(spec.get("activeDeadlineSeconds")):
+                await self._ending.wait()
+        except TimeoutError:
+            if self._starting is not None and not self._is_done:
+                self._starting.cancel()
+                self._failed = ("DeadlineExceeded",
+                                "Pod was active on the node longer than the specified deadline")
+                await self._end(float(spec.get("terminationGracePeriodSeconds") or 0))
+                self.report()
+            await self._ending.wait()
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether all its work has ended."""
+        return bool(self.mains) and all(container.finished for container in self.mains)
+
     async def again(self) -> None:
         """The node has power again: a new network with the same address, and every container anew."""
-        if self._starting is None or self.closing:
+        if self._starting is None or self.closing or self._failed[0]:
             return
         self._starting.cancel()
         await asyncio.gather(self._starting, *(one.give_up() for one in self.containers),
@@ -147,9 +170,9 @@ class PodRun:
         self._take_network()
         if self._has_host_ports:
             await self._on_node(hostports.opened(self.pod, self.address))
-        maps = await self._config_maps()
+        maps = await podsources.maps(self)
         if any(container.image and container.image.account for container in self.containers):
-            self.token = await self._token()
+            self.token = await podsources.token(self)
         for container in self.inits:
             container.begin(maps)
             while not container.state.initialized:
@@ -246,44 +269,6 @@ class PodRun:
                     topology.unplug_pod(net, self.node, self.address)
                 return
             await asyncio.sleep(0.003)
-
-    async def _config_maps(self) -> dict[str, dict[str, str]]:
-        """Every ConfigMap and Secret the pod names, waiting for those that must be there."""
-        namespace = self.pod["metadata"].get("namespace", "default")
-        found: dict[str, dict[str, str]] = {}
-        for source, optional in podspec.sources(self.pod).items():
-            kind, _, name = source.partition("/")
-            while True:
-                try:
-                    item = await self.kubelet.client.get(f"/api/v1/namespaces/{namespace}/{kind}s/{name}")
-                    found[source] = podspec.texts(item)
-                    break
-                except NotFound:
-                    if optional:
-                        break
-                    for container in self.containers:
-                        container.state.waiting = ("ContainerCreating", f'{kind} "{name}" not found')
-                    self.report()
-                except ApiError:
-                    pass  # the server is away: it is asked again
-                await asyncio.sleep(_AGAIN)
-        return found
-
-    async def _token(self) -> str:
-        """A token of the pod's ServiceAccount, waiting until there is one."""
-        namespace = self.pod["metadata"].get("namespace", "default")
-        account = self.pod["spec"].get("serviceAccountName") or "default"
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
-        while True:
-            try:
-                return str((await self.kubelet.client.create(path, podspec.TOKEN_REQUEST))["status"]["token"])
-            except NotFound:
-                for container in self.containers:
-                    container.state.waiting = ("ContainerCreating", f'serviceaccount "{account}" not found')
-                self.report()
-            except ApiError:
-                pass  # the server is away: it is asked again
-            await asyncio.sleep(_AGAIN)
 
     def _path(self) -> str:
         meta = self.pod["metadata"]

@@ -79,7 +79,7 @@ def test_a_log_is_what_the_program_wrote(kubectl: Kubectl) -> None:
 
 def test_logs_of_all_containers_and_of_a_selector_are_told_apart(kubectl: Kubectl) -> None:
     first = kubectl("logs", "talker")
-    assert first.startswith("line 1\n") or "Defaulted container" in first
+    assert first.startswith("line 1\n") and 'Defaulted container "out" out of: out, other' in first
     for words in (["talker"], ["-l", "app=talk"]):
         every = kubectl("logs", *words, "--all-containers", "--prefix")
         assert "[pod/talker/out] line 3\n" in every

@@ -181,3 +181,25 @@ def test_readiness_is_asked_over_http_with_the_reason_told(kubectl: Kubectl) -> 
     assert events(kubectl, "deaf", "Unhealthy")["Unhealthy"]["message"] == (
         f'Readiness probe failed: Get "http://{address}:81/status.php": dial tcp {address}:81: connect: '
         "connection refused")
+
+
+def test_a_pod_that_is_active_too_long_fails(kubectl: Kubectl) -> None:
+    apply(kubectl, pod("late", "exec sleep 1000", activeDeadlineSeconds=1))
+    found = until(kubectl, "late", ".phase", "Failed")
+    assert (found["reason"], found["message"]) == (
+        "DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+    assert found["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
+
+
+def test_a_deletion_by_force_ends_one_that_would_have_waited(kubectl: Kubectl) -> None:
+    node = kubectl("get", "nodes", "-o", "name").split()[0].removeprefix("node/")
+    apply(kubectl, pod("watcher", "exec sleep 1000", nodeName=node),
+          pod("stubborn", "trap '' TERM", "while :; do sleep 0.1; done # stubborn one",
+              terminationGracePeriodSeconds=1000, nodeName=node))
+    kubectl("wait", "--for=condition=Ready", "pod/watcher", "pod/stubborn", "--timeout=30s")
+    look = ["exec", "watcher", "--", "pgrep", "-f", "stubborn on[e]"]
+    assert kubectl(*look)
+    kubectl("delete", "pod", "stubborn", "--wait=false")
+    assert events(kubectl, "stubborn", "Killing")
+    kubectl("delete", "pod", "stubborn", "--grace-period=0", "--force")
+    kubectl("exec", "watcher", "--", "sh", "-c", "while pgrep -f 'stubborn on[e]'; do sleep 0.05; done")
