@@ -55,8 +55,8 @@ def test_every_run_names_a_descriptor_that_can_be_read() -> None:
 
 def test_only_the_expected_rows_may_be_red_and_none_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = script("peers/judge", monkeypatch)
-    run = {"red": ["ETP-02", "ITP-01"]}
-    assert judge.wrong(run, {"pass": ["DNS-01"], "fail": ["ETP-02", "ITP-01"]}) == []
+    run = {"red": ["ETP-02", "ITP-01"], "unknown": ["LB-13"]}
+    assert judge.wrong(run, {"unknown": ["LB-13"], "fail": ["ETP-02", "ITP-01"]}) == []
     assert judge.wrong(run, {"fail": ["ETP-02", "DNS-01"], "unknown": ["LB-01"]}) == [
         "DNS-01 is red and should not be", "ITP-01 is not red and should be", "LB-01 is unknown"]
 
