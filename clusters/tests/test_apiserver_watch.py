@@ -219,58 +219,30 @@ def test_writer_and_watchers_race_and_nothing_is_lost(server: Server, namespace:
     assert all(sorted(names) == expected for names in results)
 
 
-async def test_500_watchers_see_200_events_in_time(server: Server, namespace: str) -> None:
-    watchers, events = 500, 200
+async def test_many_watchers_see_every_event(server: Server, namespace: str) -> None:
+    watchers, events = 60, 50  # 500 x 200 and how long it takes: ci/bench/apiserver
     context = ssl.create_default_context(cafile=server.ca)
     connector = aiohttp.TCPConnector(ssl=context, limit=0)
     head = {"Authorization": f"Bearer {server.token}"}
     start = version(server, namespace)
-    counts = [0] * watchers
     ready = asyncio.Semaphore(0)
     async with aiohttp.ClientSession(server.url, connector=connector, headers=head) as session:
 
-        async def look_on(index: int) -> None:
-            query = {"watch": "1", "resourceVersion": start, "timeoutSeconds": "20"}
+        async def look_on() -> list[str]:
+            query, names = {"watch": "1", "resourceVersion": start, "timeoutSeconds": "60"}, []
             async with session.get(maps(namespace), params=query) as answer:
                 ready.release()
-                async for data in answer.content.iter_any():
-                    counts[index] += data.count(b'{"type":"ADDED"')
-                    if counts[index] >= events:
-                        return
+                async for line in answer.content:
+                    names.append(json.loads(line)["object"]["metadata"]["name"])
+                    if len(names) == events:
+                        break
+            return names
 
-        tasks = [asyncio.create_task(look_on(index)) for index in range(watchers)]
+        tasks = [asyncio.create_task(look_on()) for _ in range(watchers)]
         for _ in range(watchers):
             await ready.acquire()
-        begun = time.monotonic()
         for number in range(events):
             async with session.post(maps(namespace), json={"metadata": {"name": f"e-{number}"}}) as answer:
                 assert answer.status == 201
-        await asyncio.gather(*tasks)
-        took = time.monotonic() - begun
-    assert counts == [events] * watchers
-    assert took < 4.0
-
-
-async def test_ten_thousand_objects_are_listed_in_time(server: Server, namespace: str) -> None:
-    context = ssl.create_default_context(cafile=server.ca)
-    connector = aiohttp.TCPConnector(ssl=context, limit=8)
-    head = {"Authorization": f"Bearer {server.token}"}
-    async with aiohttp.ClientSession(server.url, connector=connector, headers=head) as session:
-
-        async def fill(first: int) -> None:
-            for number in range(first, 10_000, 8):
-                async with session.post(
-                    maps(namespace),
-                    json={"metadata": {"name": f"o-{number:05}"}, "data": {"text": "x" * 100}},
-                ) as answer:
-                    assert answer.status == 201
-
-        await asyncio.gather(*(fill(first) for first in range(8)))
-        times = []
-        for _ in range(5):
-            begun = time.monotonic()
-            async with session.get(maps(namespace)) as answer:
-                data = await answer.read()
-            times.append(time.monotonic() - begun)
-    assert data.count(b'"name":"o-') == 10_000
-    assert min(times) < 0.1, times
+        seen = await asyncio.gather(*tasks)
+    assert seen == [[f"e-{number}" for number in range(events)]] * watchers
