@@ -27,7 +27,7 @@ ROOMS: list[ModuleType] = [
 
 # The rules of the Services there are do not show what is done to the data plane itself.
 OVER_TIME = {
-    "flushes_at_start", "keeps_deleted_services", "forgets_connections", "writes_twice", "keeps_stale_flows",
+    "flushes_at_start", "keeps_deleted_services", "writes_twice", "keeps_stale_flows",
     "ends_all_flows", "healthy_everywhere", "keeps_health_checks",
 }  # fmt: skip
 
