@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from collections.abc import Collection
 
 from implementation.state.desired import Endpoint
@@ -15,7 +16,7 @@ class Clients:
 
     def __init__(self) -> None:
         self.seconds = 0
-        self._kept: dict[str, tuple[Endpoint, float]] = {}  # the one that was idle longest comes first
+        self._kept = OrderedDict[str, tuple[Endpoint, float]]()  # the one that was idle longest comes first
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -24,8 +25,8 @@ class Clients:
         """``client`` was sent to ``endpoint``; its time begins anew."""
         if not self.seconds:
             return
-        self._kept.pop(client, None)
         self._kept[client] = (endpoint, now)
+        self._kept.move_to_end(client)
         self._tidy(now)
 
     def where(self, client: str, now: float) -> Endpoint | None:
@@ -34,11 +35,8 @@ class Clients:
         return found[0] if found and now - found[1] < self.seconds else None
 
     def _tidy(self, now: float) -> None:
-        while self._kept:
-            client, (_, at) = next(iter(self._kept.items()))
-            if now - at < self.seconds and len(self._kept) <= MOST_CLIENTS:
-                return
-            del self._kept[client]
+        while len(self._kept) > MOST_CLIENTS or now - next(iter(self._kept.values()))[1] >= self.seconds:
+            self._kept.popitem(last=False)
 
 
 class Turns:

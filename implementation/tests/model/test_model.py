@@ -42,7 +42,7 @@ from implementation.tests.model.oracle import (
 )
 from implementation.tests.model.worlds import World, flows, worlds
 
-FLOWS = int(os.environ.get("MODEL_FLOWS", "160"))
+FLOWS = int(os.environ.get("MODEL_FLOWS", "120"))
 AT_ONCE, AGAIN = 12, 2
 TRAITS = {
     "iptables": Traits(every_address=True, localhost=(4,), keeps_source=True, refuses_own=False),
