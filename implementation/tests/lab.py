@@ -35,6 +35,7 @@ NODE_IP, OUTSIDE_IP = "192.168.2.114", "192.168.2.50"
 NODE_IP6, OUTSIDE_IP6 = "fd00:2::114", "fd00:2::50"
 # Else the first second's packets wait until a link-local address is known to be nobody else's.
 NO_DAD = "sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0"
+PATIENCE = float(os.environ.get("SC_PATIENCE", "1"))  # how many times slower than usual a machine may be
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -50,7 +51,7 @@ def inside(function: Callable[..., Any], *args: Any, as_nobody: bool = False, ti
         argv,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=timeout * PATIENCE,
         cwd=ROOT,
         env=environment,
         check=False,
@@ -74,7 +75,8 @@ def _dropping_rights() -> list[str]:
 
 def sh(command: str) -> str:
     """Run a command line of the test's own and give its output; fails when it fails."""
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=20, check=False)
+    patience = 20 * PATIENCE
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=patience, check=False)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
 

@@ -57,7 +57,7 @@ class Rig:
             env={**os.environ, **{f"FAULT_{name.upper()}": str(value) for name, value in faults.items()}},
         )
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 8) -> float:
+    async def until(self, condition: Callable[[], bool], seconds: float = 20) -> float:
         start = time.monotonic()
         while not await asyncio.to_thread(condition):
             assert time.monotonic() - start < seconds, log()
@@ -66,7 +66,7 @@ class Rig:
 
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), 3)
+        return await asyncio.wait_for(self.process.wait(), 10)
 
 
 def write_kubeconfig(server: str) -> None:
