@@ -27,6 +27,7 @@ from implementation.tests.lab import (
 from implementation.tests.nftables import listing
 
 pytestmark = pytest.mark.kernel
+PATIENT = 5.0  # seconds an answer may take on a busy machine
 VIPS = ("10.43.0.5", "fd43::5")
 HERE = ThisNode("here", (NODE_IP, NODE_IP6))
 PODS = {4: ("10.42.0.2", "10.42.0.3"), 6: ("fd42::2", "fd42::3")}
@@ -71,9 +72,9 @@ def served(family: int) -> Any:
     dns = service("dns", cluster_ips=("10.43.0.6", "fd43::6"), protocol="UDP")
     Nftables(ROWS).apply(wanted((web, slices(web, 0, 1)), (dns, slices(dns, 1))))
     return {
-        "pod": Counter(ask("pod0", vip, 80) for _ in range(60)),
-        "node": ask("", vip, 80).split()[0][:3],
-        "outside": {ask("outside", node, 30080).split()[1] for _ in range(20)} == {bridge},
+        "pod": Counter(ask("pod0", vip, 80, PATIENT) for _ in range(60)),
+        "node": ask("", vip, 80, PATIENT).split()[0][:3],
+        "outside": {ask("outside", node, 30080, PATIENT).split()[1] for _ in range(20)} == {bridge},
         "loopback": ask("", "127.0.0.1" if family == 4 else "::1", 30080),
         "udp": ask_udp("outside", "10.43.0.6" if family == 4 else "fd43::6", 80),
         "closed": [ask("pod0", vip, 81), ask_udp("pod0", vip, 80)],
@@ -100,9 +101,9 @@ def families_apart() -> Any:
     dataplane, web = Nftables(ROWS), service(cluster_ips=VIPS)
     dataplane.apply(wanted((web, slices(web, 0, 1))))
     dataplane.apply(wanted((web, slices(web, 0, families=(4,)))))
-    first = [ask("outside", vip, 80).split()[0] for vip in VIPS]
+    first = [ask("outside", vip, 80, PATIENT).split()[0] for vip in VIPS]
     dataplane.apply(wanted((web, slices(web, 1, families=(6,)))))
-    second = [ask("outside", vip, 80).split()[0] for vip in VIPS]
+    second = [ask("outside", vip, 80, PATIENT).split()[0] for vip in VIPS]
     single = service(cluster_ips=VIPS[1:])
     dataplane.apply(wanted((single, slices(single, 0, families=(6,)))))
     return [first, second, listing.dump(), listing.dump("ip6")]
@@ -131,11 +132,11 @@ def policies() -> Any:
     pairs = [(one, slices(one, 0, 1)) for one in (local, gate, shut, stays)]
     Nftables(ROWS).apply(wanted(*pairs, (away, elsewhere)))
     return {
-        "local": {ask("outside", NODE_IP6, 30081).split()[1] for _ in range(10)} == {OUTSIDE_IP6},
+        "local": {ask("outside", NODE_IP6, 30081, PATIENT).split()[1] for _ in range(10)} == {OUTSIDE_IP6},
         "away": ask("outside", NODE_IP6, 30082, 0.3),
-        "gate": ask("outside", "fd00:9::2", 80).split()[0][:3],
+        "gate": ask("outside", "fd00:9::2", 80, PATIENT).split()[0][:3],
         "shut": ask("outside", "fd00:9::3", 80, 0.3),
-        "stays": len({ask("outside", "fd43::b", 80).split()[0] for _ in range(20)}),
+        "stays": len({ask("outside", "fd43::b", 80, PATIENT).split()[0] for _ in range(20)}),
     }
 
 
