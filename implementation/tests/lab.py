@@ -21,6 +21,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 UNSHARE = [
+    "setpriv",  # when a test is killed, its namespaces and all in them go with it
+    "--pdeathsig",
+    "KILL",
     "unshare",
     "--user",
     "--map-root-user",
