@@ -80,7 +80,12 @@ class Deployments:
                    for pod in pods.owned_by(rs["metadata"]["uid"]))
 
     async def _create(self, item: Object, wanted: Object) -> None:
-        """Make the ReplicaSet; a stranger with its name is avoided by counting one collision more."""
+        """Make the ReplicaSet; a stranger with its name is avoided by counting one collision more.
+
+        None is made for a Deployment that is gone: its sets go after it, and their end may be heard first.
+        """
+        if not await self.world.there("deployments", item):
+            return
         try:
             made = await self.world.create("replicasets", wanted)
         except AlreadyExists:

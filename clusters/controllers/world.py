@@ -97,6 +97,14 @@ class World:
         made = await self.client.create(collection(plural, item["metadata"].get("namespace") or ""), item)
         return self.learn(plural, made)
 
+    async def there(self, plural: str, item: Object) -> bool:
+        """Whether the API server still has this very object; a cache may hear late that it is gone."""
+        try:
+            found = await self.client.get(path_of(plural, item))
+        except NotFound:
+            return False
+        return bool(found["metadata"]["uid"] == item["metadata"]["uid"])
+
     async def update(self, plural: str, item: Object) -> Object:
         """Replace an object; Conflict when somebody wrote it since it was read."""
         return self.learn(plural, await self.client.update(path_of(plural, item), item))

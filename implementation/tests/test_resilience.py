@@ -16,6 +16,7 @@ from implementation.tests.rig import Rig, get, log, well, write_kubeconfig
 from implementation.tests.soak import STEADY, live
 
 pytestmark = pytest.mark.kernel
+COUNTED = re.compile(r'sync_proxy_rules_duration_seconds_count\{ip_family="IPv4"\} (\S+)')
 SNDBUF = 212_992  # bytes a process without rights may ask for where nobody raised the limit
 
 
@@ -23,7 +24,7 @@ SNDBUF = 212_992  # bytes a process without rights may ask for where nobody rais
 def test_a_random_life_ends_as_a_fresh_build_and_hurts_no_service_it_does_not_touch(sndbuf: int) -> None:
     seen = inside(live, sndbuf % 7, 600, 100, sndbuf, timeout=120)
 
-    assert seen["lost"] == [] and seen["tried"] > 200
+    assert seen["lost"] == [] and seen["tried"] > 100  # 200 a second, as long as it lasted
     assert seen["lived"] == seen["fresh"] and len(seen["lived"]) > 20
     assert sum(seen["events"].values()) == 6
     assert not seen["crashed"]
@@ -72,7 +73,7 @@ async def _many_changes() -> Any:
     rig = Rig("nftables")
     await rig.start()
     await rig.until(well)
-    await rig.until(lambda: "rules_duration" in get("http://127.0.0.1:10249/metrics")[1])
+    await rig.until(lambda: COUNTED.search(get("http://127.0.0.1:10249/metrics")[1]))
     counts = [await applies()]
     for pause in (0.001, 0):
         for number in range(1000):
@@ -89,7 +90,7 @@ async def _many_changes() -> Any:
 async def applies() -> int:
     """How often the proxy has written rules."""
     numbers = (await asyncio.to_thread(get, "http://127.0.0.1:10249/metrics"))[1]
-    found = re.search(r'sync_proxy_rules_duration_seconds_count\{ip_family="IPv4"\} (\S+)', numbers)
+    found = COUNTED.search(numbers)
     assert found
     return int(float(found[1]))
 

@@ -36,6 +36,16 @@ WRONG = {
         "one.configure(m.Desired({}, vips, (b'k',)), 0.0);"
         "assert '10.0.0.1' in one.claims"
     ),
+    "lb-highest-first": (
+        "lb_highest_first.controller.main = lambda args: 0; lb_highest_first.main([]);"
+        "from implementation.tests.loadbalancer import test_assignment as t;"
+        "assert t.Balancer(t.DEFAULT).decide(t.service()).ingress == ('192.168.2.201',)"
+    ),
+    "lb-takes-all-over": (
+        "lb_takes_all_over.controller.main = lambda args: 0; lb_takes_all_over.main([]);"
+        "from implementation.tests.loadbalancer import test_assignment as t;"
+        "assert t.Balancer(t.DEFAULT).decide(t.service(foreign_hostname=True)).ours"
+    ),
     "lb-never-takes-over": (
         "s = lb_never_takes_over.speaker; s.main = lambda args: 0; lb_never_takes_over.main([]);"
         "assert s.Pace(hold_down=1.0).silent > 1e6"
