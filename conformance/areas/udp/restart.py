@@ -24,13 +24,14 @@ async def restarted(lab: Lab) -> None:
     served = await lab.service([port(80, protocol="UDP")], backends)
     flows = [flow(lab, client, (served.ip, 80), FIRST_PORT + at)
              for client in lab.clients for at in range(FLOWS)]
-    if not await lab.serves("before", flows[:1], Answered(by=backends.nonces), "a pod answers"):
+    fresh = [flow(lab, client, (served.ip, 80), FIRST_PORT + FLOWS) for client in lab.clients]
+    if not await lab.serves("before", fresh, Answered(by=backends.nonces), "a pod answers, from every node"):
         return
     await note(lab, flows)
     command = await proxy(lab, lab.nodes[0].name)
     for node in lab.nodes:
         await restart(lab, node.name, command)
-    fresh = [flow(lab, client, (served.ip, 80), FIRST_PORT + FLOWS) for client in lab.clients]
+    fresh = [flow(lab, client, (served.ip, 80), FIRST_PORT + FLOWS + 1) for client in lab.clients]
     says = "new flows are served after the restart"
     if await lab.serves("after", fresh, Answered(by=backends.nonces), says):
         await note(lab, flows)

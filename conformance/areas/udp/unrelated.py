@@ -23,7 +23,8 @@ async def unrelated(lab: Lab) -> None:
     changes = await lab.service(ports, first, name="changes")
     flows = [flow(lab, client, (stays.ip, 80), FIRST_PORT + at)
              for client in lab.clients for at in range(FLOWS)]
-    if not await lab.serves("before", flows[:1], Answered(by=kept.nonces), "a pod answers"):
+    fresh = [flow(lab, client, (stays.ip, 80), FIRST_PORT + FLOWS) for client in lab.clients]
+    if not await lab.serves("before", fresh, Answered(by=kept.nonces), "a pod answers, from every node"):
         return
     await note(lab, flows)
     for backends in (second, first):
