@@ -153,7 +153,8 @@ class Engine:
         watch = asyncio.create_task(self._watch())
         try:
             async with asyncio.TaskGroup() as group:
-                for requirement in possible:
+                # UDP's rows wait out silences: begun first, nobody waits for them in the end.
+                for requirement in sorted(possible, key=lambda one: one.area != "UDP"):
                     if not requirement.disruptive:
                         group.create_task(together(requirement))
             for requirement in possible:

@@ -122,7 +122,11 @@ def agent_pod(
     container = {
         "name": "agent", "image": image, "command": ["python3", f"{AGENT_FOLDER}/{AGENT_FILE}", *arguments],
         "ports": [{"containerPort": control}],
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": control}, "periodSeconds": 1},
+        # One failure is enough, as rows turn it on purpose; a slow answer is none.
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": control}, "periodSeconds": 1, "failureThreshold": 1,
+            "timeoutSeconds": 5,
+        },
         "volumeMounts": [{"name": "agent", "mountPath": AGENT_FOLDER}],
     }
     return pod(name, run, labels or {}, {

@@ -17,6 +17,7 @@ from conformance.vantage import Vantage
 FIRST_PORT, COUNT = 12_345, 20  # upstream's own source port; datagrams of one look
 
 SILENCE = 0.3  # seconds without any answer; one that comes takes milliseconds
+SILENT = 8  # datagrams of such a look, one after another
 
 
 def flow(lab: Lab, client: Vantage, target: tuple[str, int], source_port: int = FIRST_PORT) -> Aim:
@@ -28,7 +29,7 @@ def flow(lab: Lab, client: Vantage, target: tuple[str, int], source_port: int = 
 
 def silent(aim: Aim) -> Aim:
     """The same flow, for as long as no answer is what must be seen."""
-    return replace(aim, probe=replace(aim.probe, timeout=SILENCE))
+    return replace(aim, probe=replace(aim.probe, timeout=SILENCE, count=SILENT))
 
 
 async def two(lab: Lab, *, same_node: bool = False) -> tuple[Backends, Backends]:

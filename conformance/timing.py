@@ -131,7 +131,8 @@ async def settles(
             log.probed(name, aim, seen.outcomes)
             for outcome in seen.outcomes:
                 streak = streak + 1 if acceptable.accepts(outcome) else 0
-        params = {"acceptable": acceptable.to_json(), "within": within.seconds, "since": since}
+        told = since - aim.vantage.uncertainty  # by that place's own clock
+        params = {"acceptable": acceptable.to_json(), "within": within.seconds, "since": told}
         log.expect("settles", name, params, says)
         return streak >= STREAK
 
