@@ -20,7 +20,9 @@ from conformance.requirements import Level, requirement
 async def becomes_ready(lab: Lab) -> None:
     """A flow that began while the only pod was unready MUST reach it once it is ready."""
     backends = await lab.backends(1)
+    told = await lab.service([port(81, protocol="UDP")], backends, name="told")
     await asyncio.gather(*[pod.vantage.ready(False) for pod in backends.pods])
+    await lab.endpoints(told, ())  # else the Service to be judged might see the pod as ready first
     served = await lab.service([port(80, protocol="UDP")], selector=backends.selector)
     await lab.endpoints(served, ())
     aims = [flow(lab, client, (served.ip, 80)) for client in lab.clients]
