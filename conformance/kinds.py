@@ -89,7 +89,7 @@ def every(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
 def settles(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     """The first attempt from which all later ones are acceptable comes ``within`` seconds after ``since``.
 
-    Attempts sent before ``since`` do not count.
+    Attempts sent before ``since`` do not count. At least ``streak`` of them (default 1) must be acceptable.
     """
     acceptable, within, since = _acceptable(params), _number(params, "within"), _number(params, "since")
     later = [one for one in attempts if one.outcome.at >= since]
@@ -107,8 +107,11 @@ def settles(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
         return Check(Verdict.FAIL, expected, said, last, numbers)
     if not sent:
         return _unless_errors(later, expected, "", numbers)
-    took = sent[start].outcome.at - since
+    took, streak = sent[start].outcome.at - since, int(_number(params, "streak", 1))
     numbers["settled_s"] = round(took, 6)
+    if len(sent) - start < streak:
+        said = f"not settled: only the last {len(sent) - start} of {many(len(sent), 'attempt')} so"
+        return Check(Verdict.FAIL, expected, said, sent[bad[-1]] if bad else sent[0], numbers)
     if took > within:
         decided = sent[bad[-1]] if bad else sent[0]
         return Check(Verdict.FAIL, expected, f"settled after {took:.3f} s", decided, numbers)

@@ -124,7 +124,9 @@ async def settles(
 
     async def one(aim: Aim) -> bool:
         name, streak = f"{series}, {origin(aim)}", 0
-        while streak < STREAK and log.now() - since <= within.seconds:
+        # A streak under way when the bound is over goes on until it is whole or broken: two right attempts
+        # at the very end would else look settled.
+        while streak < STREAK and (streak or log.now() - since <= within.seconds):
             slow = max(PAUSE, aim.probe.interval or 0.0, (log.now() - since) / SLOWER)
             pause = None if aim.probe.source_port else slow  # one source port has one attempt at a time
             seen = await aim.vantage.probe(replace(aim.probe, count=BURST, interval=pause))
@@ -132,7 +134,8 @@ async def settles(
             for outcome in seen.outcomes:
                 streak = streak + 1 if acceptable.accepts(outcome) else 0
         told = since - aim.vantage.uncertainty  # by that place's own clock
-        params = {"acceptable": acceptable.to_json(), "within": within.seconds, "since": told}
+        params = {"acceptable": acceptable.to_json(), "within": within.seconds, "since": told,
+                  "streak": STREAK}
         log.expect("settles", name, params, says)
         return streak >= STREAK
 

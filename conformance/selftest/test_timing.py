@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from conformance.evidence import Outcome
 from conformance.expectations import Answered, Refused
 from conformance.probes import Probe
 from conformance.selftest.fakes import free_port, now, running_agent, vantage_of
@@ -84,3 +86,28 @@ async def test_every_vantage_has_to_settle() -> None:
         aims = [Aim(there, Probe("tcp", ("127.0.0.1", one))) for one in (port, free_port())]
         assert not await settles(pen, "s", aims, Answered(), Duration(0.2, True, ""), "both answer")
         assert await settles(pen, "r", aims[1:], Refused(), Duration(1, True, ""), "it refuses")
+
+
+async def test_a_streak_under_way_at_the_bound_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    right, wrong = Outcome("answered"), Outcome("refused")
+
+    class Place:
+        """Wrong, and two right ones at the end of each command, until the bound is over."""
+
+        name, uncertainty, asked = "here", 0.0, 0
+
+        async def probe(self, probe: Any) -> Any:
+            self.asked += 1
+            pen.clock += 0.4
+            return SimpleNamespace(outcomes=(wrong,) * 3 + (right,) * 2 if self.asked < 6 else (wrong,) * 5)
+
+    class Clock(Pen):
+        clock = 0.0
+
+        def now(self) -> float:
+            return self.clock
+
+    pen, place = Clock(), Place()
+    aims = [Aim(cast(Any, place), Probe("tcp", ("127.0.0.1", 1)))]
+    assert not await settles(pen, "s", aims, Answered(), Duration(1, True, ""), "it answers")
+    assert place.asked == 6, "three commands end at the bound, and go on while the streak is not broken"
