@@ -53,7 +53,7 @@ def split(a: int, b: int, seed: int = 1) -> list[str]:
         ("every", ANSWERED, ["error", "timeout"], "fail", "timed out"),
         ("settles", SETTLES, ["timeout", "timeout", "ok", "ok"], "pass", ""),
         ("settles", SETTLES, ["ok", "ok"], "pass", ""),
-        ("settles", {**SETTLES, "streak": 3}, ["timeout", "ok", "ok"], "fail", "only the last 2 of 3 attempts"),
+        ("settles", {**SETTLES, "streak": 3}, ["timeout", "ok", "ok"], "fail", "only the last 2 of 3"),
         ("settles", {**SETTLES, "streak": 2}, ["timeout", "ok", "ok"], "pass", ""),
         ("settles", SETTLES, ["ok", "timeout", "ok", "timeout", "ok"], "fail", "settled after 0.400 s"),
         ("settles", SETTLES, ["ok", "ok", "timeout"], "fail", "never: no answer"),
