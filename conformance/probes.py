@@ -14,7 +14,7 @@ from typing import Any, Literal
 from conformance.evidence import Outcome
 
 Kind = Literal["tcp", "udp", "http", "exchange", "connect", "held"]
-SPARE = 5.0  # seconds a command may take beyond its own attempts before the vantage counts as gone
+SPARE = 15.0  # seconds a command may take beyond its own attempts before the vantage counts as gone
 
 
 @dataclass(frozen=True)
