@@ -18,7 +18,7 @@ from clusters.base import ClusterError, Workload
 from clusters.kind import faults, making
 from clusters.kind.docker import addresses, docker, inside
 from clusters.kind.options import Options, parse
-from clusters.kubeconfig.cluster import KubeconfigCluster
+from clusters.kubeconfig.cluster import KubeconfigCluster, is_ready
 
 NETWORK = os.environ.get("KIND_EXPERIMENTAL_DOCKER_NETWORK", "kind")  # kind's own name for this choice
 LABEL = "service-conformance.run"
@@ -255,15 +255,16 @@ class KindCluster(KubeconfigCluster):
 
     async def restart(self, place: str, command: str) -> float:
         """Delete the pod of kube-proxy on a node and wait until its successor is Ready."""
-        old = [pod["metadata"]["uid"] for pod in await self._proxies(place)]
-        for pod in await self._proxies(place):
+        gone = await self._proxies(place)
+        old = [pod["metadata"]["uid"] for pod in gone]
+        for pod in gone:
             path = f"/api/v1/namespaces/kube-system/pods/{pod['metadata']['name']}"
             await self.api.request("DELETE", path, timeout=30.0)
         try:
             async with asyncio.timeout(_READY):
                 async for _ in looks():
                     new = [pod for pod in await self._proxies(place) if pod["metadata"]["uid"] not in old]
-                    if new and all(_is_ready(pod) for pod in new):
+                    if new and all(is_ready(pod) for pod in new):
                         return asyncio.get_running_loop().time()
         except TimeoutError as problem:
             raise ClusterError(
@@ -277,8 +278,3 @@ async def looks(pause: float = 0.25) -> AsyncIterator[None]:
     while True:
         yield
         await asyncio.sleep(pause)
-
-
-def _is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or ()
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)

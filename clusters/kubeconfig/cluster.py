@@ -131,7 +131,7 @@ class KubeconfigCluster:
     async def nodes(self) -> list[Node]:
         """Ready nodes, those that carry no control plane first, by name."""
         items = (await self.api.get("/api/v1/nodes"))["items"]
-        ready = [item for item in items if _ready(item)]
+        ready = [item for item in items if is_ready(item)]
         return [
             _node(item) for item in sorted(ready, key=lambda item: (_control(item), item["metadata"]["name"]))
         ]
@@ -147,7 +147,8 @@ class KubeconfigCluster:
             self.kubeconfig.unlink(missing_ok=True)
 
 
-def _ready(item: Mapping[str, Any]) -> bool:
+def is_ready(item: Mapping[str, Any]) -> bool:
+    """True when the condition Ready of a node or pod is."""
     conditions = item.get("status", {}).get("conditions") or ()
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import socket
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from implementation.tests.lab import Node, netns, sh
+from implementation.tests.lab import Node, echo, netns, sh
 from implementation.tests.model.oracle import NO_ANSWER, PODS, REFUSED, SILENT, Fate, Flow
 
 PATIENCE, SILENCE = 10.0, 0.25  # seconds: for what must come, and for what must not
@@ -35,7 +34,7 @@ class Lab:
                 if place == "away":
                     sh(f"ip -n away addr add {address}/{32 if family == 4 else 128} dev lo")
                 for port in (8080, 8081):
-                    _echo(place, address, port, f"{name}:{port}")
+                    echo(place, port, f"{name}:{port}", address)
         self._threads = ThreadPoolExecutor(32)
 
     def _six(self) -> None:
@@ -55,31 +54,6 @@ class Lab:
         """What each flow meets, all at once. One that must stay silent is waited for only as long as its
         answer would take."""
         return list(self._threads.map(lambda pair: _ask(*pair), asked))
-
-
-def _echo(place: str, address: str, port: int, name: str) -> None:
-    """Answer there with "name peer-address" until the namespaces end."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with netns(place):
-        stream, datagram = socket.socket(family), socket.socket(family, socket.SOCK_DGRAM)
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    stream.bind((address, port))
-    stream.listen(512)
-    datagram.bind((address, port))
-
-    def streams() -> None:
-        while True:
-            connection, peer = stream.accept()
-            connection.sendall(f"{name} {peer[0]}".encode())
-            connection.close()
-
-    def datagrams() -> None:
-        while True:
-            _, peer = datagram.recvfrom(100)
-            datagram.sendto(f"{name} {peer[0]}".encode(), peer)
-
-    for job in (streams, datagrams):
-        threading.Thread(target=job, daemon=True).start()
 
 
 def _ask(flow: Flow, expected: Fate) -> str:
