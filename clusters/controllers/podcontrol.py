@@ -64,6 +64,8 @@ class PodControl:
     async def claimed(self, owner: Object, plural: str = "pods") -> list[Object]:
         """All objects of a kind that the owner controls, after taking in strays and letting others go."""
         found = claim(owner, self.world.caches[plural].space(owner["metadata"]["namespace"]))
+        if found.adopt and not await self.world.there(self._plural, owner):
+            return []  # it was deleted and its dependents orphaned on purpose (upstream's canAdopt asks, too)
         for item in found.adopt + found.release:
             references = owners_after(item, owner, adopted=item in found.adopt)
             await self.world.patch(plural, item, {"metadata": {"ownerReferences": references or None}})

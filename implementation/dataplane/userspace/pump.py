@@ -157,19 +157,15 @@ class Stream:
         self._pump, self._source, self._sink = pump, source, sink
         self._pipe: tuple[int, int] | None = None
         self.held = 0  # bytes in the pipe
-        self.ended = False  # the source will send no more
-        self.done = False  # and the sink was told so
+        self.ended = False  # the source will send no more, and the sink was told so
 
     def advance(self) -> None:
         """Move what can be moved now, within reason. Raises OSError where an end is broken."""
         for _ in range(ROUNDS):
-            if self.done or not (self._out() if self.held else self._in()):
+            if self.ended or not (self._out() if self.held else self._in()):
                 return
 
     def _in(self) -> bool:
-        if self.ended:
-            self._shut()
-            return False
         if self._pipe is None:
             self._pipe = self._pump.pipe()
         try:
@@ -177,8 +173,10 @@ class Stream:
         except BlockingIOError:
             self._return_pipe()
             return False
-        self.held, self.ended = got, got == 0
-        return True
+        self.held = got
+        if got == 0:
+            self._shut()  # at once: with rounds used up just here, no event would come to do it later
+        return got > 0
 
     def _out(self) -> bool:
         assert self._pipe is not None
@@ -191,7 +189,7 @@ class Stream:
     def _shut(self) -> None:
         """Half-close: the other direction goes on."""
         self._return_pipe()
-        self.done = True
+        self.ended = True
         with contextlib.suppress(OSError):  # it is gone already: the other direction will tell
             self._sink.shutdown(socket.SHUT_WR)
 
@@ -228,7 +226,7 @@ class Pair:
                 self._look_at(self._sockets[which])
             for stream in self._streams:
                 stream.advance()
-            if all(stream.done for stream in self._streams):
+            if all(stream.ended for stream in self._streams):
                 self.close()
             else:
                 self._wait()
@@ -245,10 +243,8 @@ class Pair:
         """Wait for what can make progress: reading while nothing is held, writing while something is."""
         for which, made in enumerate(self._sockets):
             reads, writes = self._streams[which], self._streams[1 - which]
-            if reads.ended and writes.done:  # nothing more can come of it, but it would report so for ever
-                self._pump.forget(made.fileno())
-                continue
             wanted = (0 if reads.held or reads.ended else READ) | (WRITE if writes.held else 0)
+            wanted = wanted or select.EPOLLET  # errors only, each told once: a hang-up would be told for ever
             if wanted != self._waiting[which]:
                 self._waiting[which] = wanted
                 self._pump.change(made.fileno(), wanted)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import socket
+import termios
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from implementation.dataplane.userspace import datagrams
+from implementation.dataplane.userspace import datagrams, pump
 from implementation.dataplane.userspace.datagrams import Datagrams
 from implementation.dataplane.userspace.listener import Listener
 from implementation.dataplane.userspace.pump import Pump
@@ -66,6 +69,21 @@ def free_port() -> int:
         return int(made.getsockname()[1])
 
 
+def filled(made: socket.socket) -> int:
+    """Sends until nobody takes anything for a while; the number of bytes taken."""
+    made.setblocking(False)
+    sent, silent = 0, 0
+    while silent < 20:
+        try:
+            sent += made.send(bytes(1 << 16))
+            silent = 0
+        except BlockingIOError:
+            silent += 1
+            threading.Event().wait(0.01)
+    made.setblocking(True)
+    return sent
+
+
 def half_close() -> Any:
     def digest(made: socket.socket) -> None:
         said = hashlib.sha256(whole(made)).hexdigest()  # answers only after the end was seen
@@ -84,6 +102,39 @@ def test_bytes_arrive_unchanged_and_each_direction_ends_by_itself() -> None:
     assert inside(half_close, timeout=90)
 
 
+def one_round() -> Any:
+    pump.ROUNDS = 1  # the end of the stream is met when a turn is used up
+    return half_close()
+
+
+def test_an_end_met_in_the_last_round_of_a_turn_is_passed_on() -> None:
+    assert inside(one_round, timeout=90)
+
+
+def hung_up() -> Any:
+    backend = []
+    _, door, _ = opened(Listener, server(backend.append))
+    made = client(door)
+    made.shutdown(socket.SHUT_WR)
+    eventually(lambda: bool(backend))
+    sent, read = filled(backend[0]), 0
+    unsent = bytearray(4)
+    while fcntl.ioctl(backend[0], termios.TIOCOUTQ, unsent) or any(unsent):  # what is left waits in the pump
+        read += len(made.recv(1 << 14))
+    backend[0].close()
+    threading.Event().wait(0.1)
+    began = time.process_time()
+    threading.Event().wait(0.5)
+    spent = time.process_time() - began
+    return [spent, sent, read, len(whole(made))]
+
+
+def test_a_backend_that_has_hung_up_costs_nothing_while_the_client_reads_late() -> None:
+    seconds, sent, early, late = inside(hung_up)
+
+    assert seconds < 0.2 and late > 0 and early + late == sent
+
+
 def pressure() -> Any:
     go, got = threading.Event(), []
 
@@ -95,17 +146,8 @@ def pressure() -> Any:
     _, door, _ = opened(Listener, server(slow))
     made = client(door)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
-    made.setblocking(False)
-    sent, silent = 0, 0
-    while silent < 20:  # until nobody takes anything for a while
-        try:
-            sent += made.send(bytes(1 << 16))
-            silent = 0
-        except BlockingIOError:
-            silent += 1
-            threading.Event().wait(0.01)
+    sent = filled(made)
     go.set()
-    made.setblocking(True)
     made.shutdown(socket.SHUT_WR)
     return [sent, whole(made).decode(), eventually(lambda: got == [sent])]
 
