@@ -31,7 +31,8 @@ class Fake:
         before = {} if old is None else old
         changed = [key for key, served in desired.services.items() if before.get(key) != served]
         changed += [key for key in before if key not in desired.services]
-        self._desired, self._written, self.flushed = desired, dict(desired.services), False
+        self._written, self.flushed = dict(desired.services), False
+        self._desired = Desired(self._written)
         lines = len(self.dump())
         part = Part(4, old is None, 0.0, {"fake": (lines, lines if old is None else len(changed))})
         self.applied.append(Applied((part,), tuple(changed)))

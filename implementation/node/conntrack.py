@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from implementation.node import command
-from implementation.state.desired import Desired
+from implementation.state.desired import ServedService
 
 Where = tuple[str, int]  # address and port; address "" stands for any address of this node
 Flows = Mapping[Where, frozenset[str]]  # where clients send → who may answer, "ip:port" or ":port" of our own
@@ -36,10 +36,10 @@ class Flow(msgspec.Struct, frozen=True, order=True):
         return f"{shown}:{self.answers_port}"
 
 
-def served(desired: Desired) -> dict[int, Flows]:
+def served(services: Iterable[ServedService]) -> dict[int, Flows]:
     """By family, where UDP clients may send to and which endpoints may go on answering."""
     found: dict[int, dict[Where, frozenset[str]]] = {4: {}, 6: {}}
-    for service in desired.services.values():
+    for service in services:
         for port in service.ports:
             if port.protocol == "udp":
                 flows = found[port.family]

@@ -88,7 +88,7 @@ class ServedService(msgspec.Struct, frozen=True):
 
 
 class Desired(msgspec.Struct, frozen=True):
-    """Everything this node must serve.
+    """Everything this node must serve. Who wants to know later what was served copies ``services``.
 
     ``node_port_addresses`` are the node's addresses that answer on node ports; None means all of them.
     ``changed`` are the only Services that may differ from what was desired the time before; None means any.

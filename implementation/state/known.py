@@ -6,6 +6,7 @@ Kept up to date one object at a time; only Services that changed are decided ane
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -104,11 +105,15 @@ class Known:
         return {key: self._served[key] for key in changed if key in self._served}
 
     def desired(self, node_port_addresses: tuple[str, ...] | None = None) -> Desired:
-        """What must be served now; decides every Service that changed since the last call."""
+        """What must be served now; decides every Service that changed since the last call.
+
+        The Services in it are those of here, not a copy, which would cost time with each of them: they change
+        with the next call, so a data plane must have ended its apply before.
+        """
         self.decide()
         self.decided = dict(self.seen)
         decided, self._decided = frozenset(self._decided), set()
-        return Desired(dict(self._served), node_port_addresses, decided)
+        return Desired(MappingProxyType(self._served), node_port_addresses, decided)
 
     def _gone(
         self, kind: str, known: Iterable[ServiceKey], found: Iterable[ServiceKey], *, first: bool, last: bool

@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from implementation.dataplane import Dataplane
+from implementation.dataplane import Dataplane, DataplaneError
 from implementation.dataplane.fake import Fake
 from implementation.dataplane.iptables import Iptables, restore
 from implementation.dataplane.iptables.names import Style
+from implementation.dataplane.iptables.tool import Tool
 from implementation.dataplane.nftables import Nftables
 from implementation.dataplane.userspace import Userspace
 from implementation.objects import ServicePort, SliceEndpoint, SlicePort
@@ -223,6 +224,24 @@ def ipv6() -> Any:
 
 
 @pytest.mark.kernel
+def told_late() -> Any:
+    def refuse(_tool: Tool, _text: str) -> None:
+        raise DataplaneError("the tool was told to fail")
+
+    plane, right, (first, second, *_) = Iptables(OPTIONS), Tool.restore, steps()
+    plane.apply(first)
+    Tool.restore = refuse  # type: ignore[method-assign]
+    with pytest.raises(DataplaneError):
+        plane.apply(second)
+    Tool.restore = right  # type: ignore[method-assign]
+    plane.forget()
+    return ["/".join(key) for key in plane.apply(second).services]
+
+
+def test_what_changed_in_an_apply_that_failed_is_told_by_the_next() -> None:
+    assert inside(told_late) == ["default/dns", "default/web"]
+
+
 def test_ipv6_is_served_beside_ipv4_and_taken_away_with_it() -> None:
     families, full, gone, clean = inside(ipv6)
 

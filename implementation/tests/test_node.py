@@ -111,10 +111,10 @@ class TestConntrack:
         assert {
             4: {("10.43.0.5", 80): keep, ("1.2.3.4", 80): keep, ("", 30053): keep},
             6: {},
-        } == conntrack.served(wanted)
+        } == conntrack.served(wanted.services.values())
 
     def test_without_udp_services_nothing_is_needed(self) -> None:
-        assert not conntrack.Reconciler().needed(conntrack.served(desired((service(), []))))
+        assert not conntrack.Reconciler().needed(conntrack.served(desired((service(), [])).services.values()))
 
 
 class TestAddresses:

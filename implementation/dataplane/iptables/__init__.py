@@ -28,18 +28,18 @@ class Iptables:
         self._families = {4: _Family(Tool(4, variant), options)}
         self._variant = variant
         self._cache: dict[ServiceKey, tuple[ServedService, bool, dict[int, list[Pieces]]]] = {}
+        self._untold: set[ServiceKey] = set()  # changed in an apply that failed
 
     def apply(self, desired: Desired) -> Applied:
         """See :meth:`implementation.dataplane.Dataplane.apply`."""
-        changed = self._render(desired)
+        self._untold.update(self._render(desired))
         self._open_families(desired)
-        return Applied(
-            tuple(
-                family.apply(self._pieces(number), desired.node_port_addresses)
-                for number, family in self._families.items()
-            ),
-            changed,
+        parts = tuple(
+            family.apply(self._pieces(number), desired.node_port_addresses)
+            for number, family in self._families.items()
         )
+        changed, self._untold = tuple(sorted(self._untold)), set()
+        return Applied(parts, changed)
 
     def forget(self) -> None:
         """See :meth:`implementation.dataplane.Dataplane.forget`."""

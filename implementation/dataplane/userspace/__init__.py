@@ -60,7 +60,7 @@ class Userspace:
             self._notices.touched(TABLE)  # what happened up to here is about to be written over
         parts = tuple(self._write(table, plan, addresses) for table in self._tables.values())
         self._pump.call(lambda: self._close(set(self._sockets) - set(plan.doors)))
-        old, self._seen = self._seen, desired.services
+        old, self._seen = self._seen, dict(desired.services)
         changed = [key for key, one in desired.services.items() if old.get(key) != one]
         return Applied(parts, (*changed, *(key for key in old if key not in desired.services)))
 
