@@ -59,6 +59,7 @@ class Cache:
 
     def __init__(self) -> None:
         self.synced = False
+        self._told = 0  # the version up to which the watch has told everything
         self._spaces: dict[str, dict[str, Object]] = {}
         self._owned: dict[str, dict[Key, Object]] = {}
         self._uids: set[str] = set()
@@ -88,13 +89,23 @@ class Cache:
         """Take in one event of ``Client.watch``; gives what changed by it."""
         if kind == "SYNC":
             return self._sync(value)
+        self._told = max(self._told, version_of(value))
         if kind == "DELETED":
             return self._gone(value)
-        change = self.write(value)
+        change = self._take(value)
         return [change] if change else []
 
     def write(self, item: Object) -> Change | None:
-        """Take in a stored object, from an event or an answer; None when what is held is as new."""
+        """Take in what an answer shows; None when it is no news.
+
+        Of an object that is not held the watch may have told the end already, while the answer was under way:
+        nothing would ever take it out again.
+        """
+        if self.get(key_of(item)) is None and 0 < version_of(item) <= self._told:
+            return None
+        return self._take(item)
+
+    def _take(self, item: Object) -> Change | None:
         key, held = key_of(item), self.get(key_of(item))
         if item["metadata"].get("uid") in self._dead:
             return None
@@ -112,6 +123,7 @@ class Cache:
     def _sync(self, items: list[Object]) -> list[Change]:
         self.synced = True
         self._dead.clear()
+        self._told = max(map(version_of, items), default=0)
         changes, present = [], set()
         for item in items:
             key = key_of(item)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Hashable
+from typing import Any
 
 import pytest
 
-from clusters.client import ApiError, Conflict
+from clusters.client import ApiError, Client, Conflict, NotFound
+from clusters.controllers.podcontrol import PodControl, pod_from
 from clusters.controllers.runtime import Worker
+from clusters.controllers.world import World
+from clusters.tests.controllers_objects import pod
 
 
 async def settle(worker: Worker) -> None:
@@ -131,3 +135,38 @@ async def test_closing_ends_what_runs_and_what_waits() -> None:
     await worker.close()
     assert not worker._running
     assert not worker._timers
+
+
+class Emptied(Client):
+    """A server from which the owner has gone already; it would make whatever it is asked to."""
+
+    def __init__(self) -> None:
+        super().__init__("http://nowhere")
+        self.written: list[str] = []
+
+    async def request(self, method: str, path: str, *rest: Any, **more: Any) -> dict[str, Any]:
+        if method == "GET":
+            raise NotFound(404, "NotFound", path)
+        self.written.append(f"{method} {path}")
+        return {}
+
+
+async def test_nothing_is_made_or_taken_in_for_an_owner_whose_end_was_not_heard_of_yet() -> None:
+    async def nothing(_: Hashable) -> None:
+        return None
+
+    server = Emptied()
+    world = World(server)
+    control = PodControl(world, Worker("ReplicaSet", nothing), "ReplicaSet", "replicaset-controller")
+    owner = {
+        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": {"name": "rs", "namespace": "default", "uid": "gone"},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}},
+    }  # fmt: skip
+    stray = pod("stray")
+    world.caches["pods"].event("SYNC", [stray])
+    with pytest.raises(NotFound):
+        await control.claimed(owner)
+    with pytest.raises(NotFound):
+        await control.change(owner, [pod_from(owner, {"spec": {}})], [stray])
+    assert server.written == []

@@ -193,6 +193,16 @@ def test_what_we_deleted_does_not_come_back_by_a_late_event() -> None:
     assert not cache.has("u")
 
 
+def test_an_answer_that_comes_after_the_end_it_precedes_brings_nothing_back() -> None:
+    cache = Cache()
+    cache.event("SYNC", [at("a", 3)])
+    cache.event("DELETED", at("a", 6))
+    assert cache.write(at("a", 5)) is None, "our own write at 5, answered after somebody's deletion at 6"
+    assert cache.get(("d", "a")) is None
+    assert cache.write(at("a", 7, uid="next")) == Change(None, at("a", 7, uid="next"))
+    assert cache.event("ADDED", at("b", 2, uid="b")) == [Change(None, at("b", 2, uid="b"))], "events are news"
+
+
 def test_a_new_list_tells_what_went_and_what_changed_meanwhile() -> None:
     cache = Cache()
     cache.event("SYNC", [at("a", 1), at("b", 1, uid="b")])

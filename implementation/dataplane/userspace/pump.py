@@ -109,9 +109,10 @@ class Pump:
 
     def _run(self) -> None:
         while self._running:
-            for descriptor, events in self._epoll.poll(self._until_timer()):
-                handler = self._handlers.get(descriptor)
-                if handler is not None:
+            found = self._epoll.poll(self._until_timer())
+            for descriptor, events, handler in [(n, events, self._handlers.get(n)) for n, events in found]:
+                # One handler may close the socket of a later event, and open another with its number.
+                if handler is not None and self._handlers.get(descriptor) is handler:
                     _guarded(lambda handler=handler, events=events: handler(events))  # type: ignore[misc]
             while self._timers and self._timers[0][0] <= time.monotonic():
                 timer = heapq.heappop(self._timers)[2]

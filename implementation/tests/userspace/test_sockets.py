@@ -199,6 +199,37 @@ def test_an_endpoint_that_refuses_is_passed_over_and_without_any_the_client_is_r
     assert inside(dialling) == [["good"], "reset"]
 
 
+def reused() -> Any:
+    turning, heard = Pump(), []
+
+    def first(_events: int) -> None:
+        for made in pair:
+            turning.forget(made.fileno())
+            made.close()
+        fresh.extend(socket.socketpair())  # with the numbers of the two: the second event is not for them
+        for made in fresh:
+            turning.watch(made.fileno(), pump.READ, heard.append)
+
+    pair, fresh = socket.socketpair(), list[socket.socket]()
+    numbers = [made.fileno() for made in pair]
+    for made in pair:
+        made.send(b"x")
+
+    def start() -> None:
+        for made in pair:
+            turning.watch(made.fileno(), pump.READ, first)
+
+    turning.call(start)
+    eventually(lambda: bool(fresh))
+    turning.call(lambda: None)
+    turning.call(lambda: None)  # the round of both events is over
+    return [sorted(made.fileno() for made in fresh) == sorted(numbers), list(heard)]
+
+
+def test_an_event_of_a_closed_socket_is_not_told_to_the_next_with_its_number() -> None:
+    assert inside(reused) == [True, []]
+
+
 def idle() -> Any:
     pump, door, _ = opened(Listener, server(lambda made: (made.sendall(b"x"), made.recv(1), made.close())[2]))
     whole_first = client(door)
@@ -238,16 +269,15 @@ def udp_echo(name: bytes) -> socket.socket:
 
 
 def sessions() -> Any:
-    datagrams.UNANSWERED_SECONDS = datagrams.IDLE_SECONDS = 0.5
     servers = {name: udp_echo(name) for name in (b"a", b"b")}
     ports = {name: made.getsockname()[1] for name, made in servers.items()}
     pump, door, turns = opened(Datagrams, *ports.values())
     assert isinstance(door, Datagrams)
     clients = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(4)]
 
-    def said(made: socket.socket, data: bytes = b"?") -> bytes:
+    def said(made: socket.socket, data: bytes = b"?", to: Door = door) -> bytes:
         made.settimeout(5)
-        made.connect(("127.0.0.1", door.port))  # so that only answers from there arrive
+        made.connect(("127.0.0.1", to.port))  # so that only answers from there arrive
         made.send(data)
         return made.recv(65535)
 
@@ -257,13 +287,18 @@ def sessions() -> Any:
     pump.call(lambda: door.leave([f"127.0.0.1:{ports[b'b']}"]))
     after = {said(made) for made in clients}
     held = len(door)
+    datagrams.UNANSWERED_SECONDS = datagrams.IDLE_SECONDS = 0.2
+    brief = pump.call(lambda: Datagrams(pump, 4, turns, MARK))
+    answered = said(clients[0], to=brief).decode()
     return {
         "one each": all(len(set(answers)) == 1 for answers in first),
         "shared": sorted(answers[0].decode() for answers in first),
         "big": big,
         "after": [one.decode() for one in after],
         "held": held,
-        "idle": eventually(lambda: len(door) == 0),
+        "answered": answered,
+        "idle": eventually(lambda: len(brief) == 0),
+        "kept": len(door),
     }
 
 
@@ -276,5 +311,7 @@ def test_a_udp_client_keeps_its_endpoint_until_that_is_gone_or_it_was_idle() -> 
         "big": 60_001,
         "after": ["b?"],
         "held": 4,
+        "answered": "b?",
         "idle": True,
+        "kept": 4,
     }
