@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
-from clusters.client import ApiError, NotFound
+from clusters.client import ApiError, Conflict, NotFound
 from clusters.netns import hostports, images, podsources, podspec, podstatus, topology
 from clusters.netns.containerrun import ContainerRun
 from clusters.netns.hosts import Host
@@ -114,11 +114,23 @@ class PodRun:
             reporter.cancel()
             await asyncio.gather(reporter, return_exceptions=True)
             await self._release()
-        await self.kubelet.reaches[self.node.name].wait()
-        with suppress(ApiError):
-            if self._dirty.is_set() and self._grace:  # how it ended, for those who watch
-                await self._write_status()
-            await self.kubelet.client.delete(self._path(), grace=0, uid=self.pod["metadata"]["uid"])
+        await self._take_away()
+
+    async def _take_away(self) -> None:
+        """Have the API forget the pod; asked again while its server is out of reach, as nobody else will."""
+        while True:
+            await self.kubelet.reaches[self.node.name].wait()
+            try:
+                if self._dirty.is_set() and self._grace:  # how it ended, for those who watch; tried once
+                    self._dirty.clear()
+                    await self._write_status()
+                await self.kubelet.client.delete(self._path(), grace=0, uid=self.pod["metadata"]["uid"])
+                return
+            except (NotFound, Conflict):  # gone, or another of its name
+                return
+            except ApiError as error:
+                print(f"pod {self.name}: not taken away: {error}; tried again", flush=True)  # noqa: T201
+                await asyncio.sleep(_AGAIN)
 
     async def _until_closed(self) -> None:
         """Wait until the pod is deleted; one that is active longer than it may be fails meanwhile."""

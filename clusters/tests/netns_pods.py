@@ -71,8 +71,8 @@ def is_ready(pod: Object) -> bool:
                for c in pod.get("status", {}).get("conditions", ()))
 
 
-async def until(what: Callable[[], Awaitable[Any]], seconds: float = 5.0) -> Any:
-    """Ask until the answer is true; fails after ``seconds``."""
+async def until(what: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any:
+    """Ask until the answer is true; fails after ``seconds``, which is patience only."""
     end = time.monotonic() + seconds
     while True:
         if found := await what():

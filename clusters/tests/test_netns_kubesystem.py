@@ -66,8 +66,10 @@ async def test_kubectl_prints_kube_system_as_the_post_does(cluster: NetnsCluster
 
     async def printed() -> str | None:
         text = await asyncio.to_thread(kubectl, *asked)
-        ready = all(f"deployment.apps/{name} 1/1 1 1" in " ".join(text.split()) for name in names)
-        return text if ready and "Completed" in text and "1/1" in text.splitlines()[-1] else None
+        words = " ".join(text.split())  # the lists are asked for one after another, pods first
+        ready = all(f"deployment.apps/{name} 1/1 1 1" in words for name in names)
+        ready = ready and words.count(" 1/1 Running ") == len(names) and " 0/1 Completed " in words
+        return text if ready and "1/1" in text.splitlines()[-1] else None
 
     text = await until(printed)
     blocks = [[line.split() for line in block.splitlines()] for block in text.split("\n\n")]

@@ -118,7 +118,7 @@ async def test_a_command_that_leaves_something_behind_and_unknown_questions() ->
     assert isinstance(cluster, NetnsCluster)
     try:
         argv = ["sh", "-c", "echo so far; sleep 60 &"]
-        status, output, _error = await cluster.run_on("k3s-master-rpi001", argv, timeout=0.3)
+        status, output, _error = await cluster.run_on("k3s-master-rpi001", argv, timeout=1)
         assert (status, output) == (124, "so far\n"), "who still holds the outputs is waited for, in bounds"
         answer, _fd = await ask(cluster.kubeconfig.parent / "control", {"op": "hello"}, timeout=5)
         assert set(answer["hosts"]) >= {"control-plane", "k3s-master-rpi001", "outside", "router"}
@@ -159,8 +159,12 @@ async def test_a_start_that_is_cancelled_leaves_nothing(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     starting = asyncio.create_task(locate("netns://"))
-    await asyncio.sleep(0.05)
-    run = os.listdir(tmp_path)[0].rpartition("-")[2]  # noqa: PTH208
+    while not (found := os.listdir(tmp_path)):  # noqa: PTH208
+        assert not starting.done()
+        await asyncio.sleep(0.001)
+    run = found[0].rpartition("-")[2]
+    await asyncio.sleep(0.05)  # somewhere in its middle
+    assert not starting.done()
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import errno
 import socket
+import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -184,7 +185,9 @@ async def test_an_open_loop_sends_at_fixed_instants_whatever_becomes_of_earlier_
     async with serving(never) as port:
         seen = await probe(kind="tcp", target=["127.0.0.1", port], count=10, interval=0.02, timeout=0.3)
     due = [number * 0.02 for number in range(10)]
-    assert all(0 <= one["at"] - when < 0.02 for one, when in zip(seen, due, strict=True))
+    late = [one["at"] - when for one, when in zip(seen, due, strict=True)]
+    # One may be late on a busy machine; had any waited for an earlier one's end, it would be 0.3 s late.
+    assert min(late) >= 0 and statistics.median(late) < 0.02 and max(late) < 0.2
 
 
 async def test_a_given_source_port_is_used() -> None:

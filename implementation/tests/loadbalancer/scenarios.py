@@ -199,8 +199,10 @@ def speakers(lan: Lan) -> dict[str, object]:
                 raise RuntimeError("the API has ended")
         return line.split('"')[3]
 
-    first = announced()
-    result["elected"] = first == lan.vips[VIP].order[0]
+    first, elected = announced(), lan.vips[VIP].order[0]
+    if first != elected:  # the others were up before it was: now it takes over
+        first = announced()
+    result["elected"] = first == elected
     probing = lan.probe(2.5)
     time.sleep(0.3)
     os.kill(first_child(first_child(pids[first])), signal.SIGKILL)
