@@ -27,6 +27,20 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return made
 
 
+def test_what_sockets_may_hold_is_raised_and_put_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    judge = script("peers/judge", monkeypatch)
+    monkeypatch.setattr(judge, "BUFFER", held := tmp_path / "wmem_default")
+    held.write_text("100\n")
+    with pytest.raises(KeyboardInterrupt), judge.buffers(300):
+        assert held.read_text() == "300\n"
+        raise KeyboardInterrupt
+    assert held.read_text() == "100\n"
+    with judge.buffers(50):
+        assert held.read_text() == "100\n"
+
+
 def test_an_unknown_peer_is_refused_and_those_there_are_named() -> None:
     command = [sys.executable, CI / "peers" / "build", "kube-prxy"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -29,6 +29,7 @@ _PACKAGES = {"iptables": "iptables", "nftables": "nftables", "connection": "conn
 _KERNEL = (5, 10)  # the oldest this was made for: maps from address and port to both, and pidfds
 _KUBECTL = (1, 31)
 _PROCESSES, _MEMORY = 300, 400 << 20  # a cluster of three nodes with the post's pods, and room; bytes
+_RULE, _ROOMY = 385, 16 << 20  # bytes that a rule takes in iptables-restore's one message; enough for 40,000
 # What a trial needs where it fails although user namespaces are allowed.
 _STEPS = {
     "own /proc": "a container with a masked /proc forbids it; start with --security-opt systempaths=unmasked",
@@ -80,6 +81,7 @@ def machine(root: Path = Path("/")) -> Iterator[Finding]:
     yield from _places()
     yield from _groups(root)
     yield from _trials(root)
+    yield from _send_buffer(root)
     for limit in _LIMITS:
         path = root / "proc/sys" / limit
         if path.exists():
@@ -201,6 +203,15 @@ def _trials(root: Path) -> Iterator[Finding]:
         elif "(legacy)" in error:
             step = "sudo update-alternatives --set iptables /usr/sbin/iptables-nft"
         yield _finding(name, not error, error or "works in a scratch namespace", step)
+
+
+def _send_buffer(root: Path) -> Iterator[Finding]:
+    """How many rules iptables-restore can commit at once on a host of the cluster."""
+    path = root / "proc/sys/net/core/wmem_default"
+    if path.exists():
+        yield Finding("rules at once", State.NOTE, f"iptables-restore commits some "
+                      f"{int(path.read_text()) // _RULE}; real kube-proxy in mode iptables with more serves "
+                      f"nothing new: to judge it, sysctl -w net.core.wmem_default={_ROOMY}, as root")
 
 
 async def standing(url: str) -> list[Finding]:

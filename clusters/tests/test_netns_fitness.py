@@ -68,3 +68,11 @@ def test_an_old_kubectl_is_named(
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert fitness._kubectl().state is state
+
+
+def test_how_many_rules_fit_a_commit_is_told(tmp_path: Path) -> None:
+    (tmp_path / "proc/sys/net/core").mkdir(parents=True)
+    (tmp_path / "proc/sys/net/core/wmem_default").write_text("212992\n")
+    said = next(one for one in fitness.machine(tmp_path) if one.name == "rules at once")
+    assert said.state is State.NOTE and "commits some 553;" in said.detail
+    assert "sysctl -w net.core.wmem_default=16777216" in said.detail
