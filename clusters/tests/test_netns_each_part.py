@@ -22,8 +22,9 @@ from clusters.tests import host
 pytestmark = pytest.mark.kernel
 NODE = "k3s-master-rpi001"
 _JUDGE = """
-import asyncio
+import asyncio, signal
 from clusters.locate import locate
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may have it ignored
 async def main():
     cluster = await locate("netns://1-node")
     try:
@@ -104,7 +105,7 @@ def judge(tmp_path: Path, beside: Judge) -> Iterator[Judge]:
     made = Judge.begin(tmp_path)
     yield made
     made.end()
-    host.until(lambda: not host.of_run(made.run), 5, "nothing of it runs any more")
+    host.until(lambda: not host.of_run(made.run), 10, "nothing of it runs any more")
     assert list(tmp_path.iterdir()) == []
     assert host.picture() == before
 
@@ -113,14 +114,14 @@ def killed(judge: Judge, found: list[int]) -> None:
     """SIGKILL to the one process found, and its end."""
     (pid,) = found
     os.kill(pid, signal.SIGKILL)
-    host.until(lambda: pid not in host.of_run(judge.run), 5, f"process {pid} is gone")
+    host.until(lambda: pid not in host.of_run(judge.run), 10, f"process {pid} is gone")
 
 
 @pytest.mark.parametrize("name", ["http", "main"], ids=["the API server", "the controllers"])
 def test_the_clusters_own_programs_come_back(judge: Judge, name: str) -> None:
     for _ in range(2):
         killed(judge, judge.named(name))
-        host.until(lambda: len(judge.named(name)) == 1, 10, f"{name} was started again")
+        host.until(lambda: len(judge.named(name)) == 1, 20, f"{name} was started again")
         assert judge.nodes() == 1
     assert judge.question(op="dead")["dead"] == []
     log = (judge.kubeconfig.parent / "machine.log").read_text()

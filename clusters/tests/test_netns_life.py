@@ -21,8 +21,9 @@ from clusters.tests import host
 pytestmark = pytest.mark.kernel
 _ROOT = Path(__file__).resolve().parents[2]
 _JUDGE = """
-import asyncio, sys
+import asyncio, signal
 from clusters.locate import locate
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may have it ignored
 async def main():
     cluster = await locate("netns://2-nodes")
     try:
