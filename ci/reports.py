@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Files certificates under reports/:  ci/reports.py file FOLDER ...   then  ci/reports.py table
+"""Files certificates under reports/:  ci/reports.py file FOLDER ...   then  ci/reports.py table [--write]
 
 ``file`` takes folders of certificates (as ``certify`` and ``ci/peers/judge`` write them) and keeps of each
 what is worth publishing: reports/<suite version>/<implementation>[@<options>]/summary.json, with the command,
-what it ran on, the verdict of every row and the SHA-256 of its evidence. ``table`` prints them in Markdown.
+what it ran on, the verdict of every row and the SHA-256 of its evidence. ``table`` prints them in Markdown,
+and with --write puts that into the README.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ("command", "commit", "dirty", "kernel", "machine", "cluster", "kubernetes", "implementation",
         "started", "ended", "overall", "counts")
+BEGIN, END = "<!-- ci/reports.py table --write -->", "<!-- end of the table -->"
 SIGNS = {"fail": "**fail**", "unsupported": "–"}  # other verdicts stand for themselves
 
 
@@ -27,8 +30,9 @@ def summary(folder: Path) -> dict:
         raise ValueError(f"{folder}: that run was interrupted; a whole one is wanted")
     evidence = hashlib.sha256((folder / "evidence.jsonl").read_bytes()).hexdigest()
     rows = {row["id"]: row["verdict"] for row in report["requirements"]}
-    return {"suite": report["suite"], "evidence-sha256": evidence, "rows": rows} | {
-        name: report[name] for name in KEPT}
+    kept = {name: report[name] for name in KEPT}
+    kept["command"] = re.sub(r" --out \S+", "", kept["command"])  # where it was written matters nowhere else
+    return {"suite": report["suite"], "evidence-sha256": evidence, "rows": rows} | kept
 
 
 def place(found: dict) -> Path:
@@ -69,17 +73,29 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def with_table(readme: str) -> str:
+    """The README with the table as it is now between its two marks; ValueError where it has none."""
+    before, found, rest = readme.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not found or not ended:
+        raise ValueError(f"README.md has no place for the table: {BEGIN} and {END} are wanted")
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
 def main() -> int:
     """Do what is asked; exit status 1 when a certificate cannot be filed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("file", "table"))
     parser.add_argument("folders", nargs="*", type=Path, help="folders that hold certificates")
+    parser.add_argument("--write", action="store_true", help="put the table into the README")
     options = parser.parse_args()
-    if options.what == "table":
-        print(table())
-        return 0
+    readme = ROOT / "README.md"
     try:
         file(options.folders)
+        if options.what == "table":
+            print(table())
+        if options.write:
+            readme.write_text(with_table(readme.read_text()))
     except (OSError, ValueError, KeyError) as error:
         print(f"not filed: {error}", file=sys.stderr)
         return 1

@@ -120,6 +120,19 @@ class Cluster(Protocol):
 
 
 @runtime_checkable
+class CanStray(Protocol):
+    """Has hosts beside its nodes that outlive a killed run."""
+
+    async def strays(self) -> list[str]:
+        """The names of such hosts. One that a living run uses is among them."""
+        ...
+
+    async def remove_strays(self, names: Sequence[str]) -> None:
+        """Take them away."""
+        ...
+
+
+@runtime_checkable
 class CanPlaceOutside(Protocol):
     """Can run a program on hosts that are not nodes."""
 

@@ -28,7 +28,7 @@ _PLURALS = {
     "Namespace": "namespaces", "Node": "nodes", "Pod": "pods", "Service": "services",
     "ConfigMap": "configmaps", "Deployment": "deployments", "ReplicaSet": "replicasets",
     "EndpointSlice": "endpointslices",
-    "ServiceAccount": "serviceaccounts", "Event": "events",
+    "Lease": "leases", "ServiceAccount": "serviceaccounts", "Event": "events",
 }
 
 
@@ -168,11 +168,14 @@ class Kube:
         """Delete one object; that it was not there is an answer as well."""
         return await self.request("DELETE", path_of(kind, api_version, namespace, name))
 
-    async def labelled(self, kind: str, api_version: str, namespace: str, selector: str) -> list[str]:
-        """Names of the objects that a label selector finds; none when the kind cannot be listed."""
+    async def list(self, kind: str, api_version: str, selector: str, namespace: str = "") -> list[Object]:
+        """The objects that a label selector finds, everywhere or in one namespace. Raises KubeError when they
+        cannot be listed."""
         path = f"{path_of(kind, api_version, namespace)}?{urlencode({'labelSelector': selector})}"
         answer = await self.request("GET", path)
-        return [item["metadata"]["name"] for item in answer.body.get("items") or ()] if answer.ok else []
+        if not answer.ok:
+            raise KubeError(f"list {kind}: {answer.said()}")
+        return list(answer.body.get("items") or ())
 
     def close(self) -> None:
         """Take no more work; threads that wait for an answer end with it."""

@@ -24,7 +24,7 @@ from clusters.base import (
     ClusterError,
     Node,
 )
-from conformance import agent, objects
+from conformance import agent, leftovers, objects
 from conformance.features import Declaration
 from conformance.kube import Kube, KubeError, Mirror, Objects
 from conformance.objects import AGENT_CONFIG, AGENT_FILE, RUN_LABEL, Object
@@ -83,6 +83,7 @@ class Rig:
         self.namespace = f"conf-{run}-rig"
         self._shared: dict[str, asyncio.Future[Any]] = {}
         self._namespaces: list[str] = []
+        self._beating: asyncio.Task[None] | None = None
         self._configured: dict[str, asyncio.Task[Object]] = {}
         self.pods = Mirror(kube, "Pod", "v1", selector=f"{RUN_LABEL}={run}")
         self.slices = Mirror(kube, "EndpointSlice", "discovery.k8s.io/v1")
@@ -111,6 +112,7 @@ class Rig:
         Raises KubeError, ClusterError or VantageError, which are the suite's own trouble.
         """
         await self.make_namespace(self.namespace)
+        self._beating = asyncio.create_task(leftovers.keep_alive(self.kube, self.namespace, self.run))
         wanted = [
             Wanted(f"client-{number}", node.name, {"app": "client"}) for number, node in enumerate(self.nodes)
         ]
@@ -220,6 +222,8 @@ class Rig:
         """End the watches and remove what the run made; with ``leave`` the cluster is about to be gone
         anyway.
         """
+        if self._beating is not None:
+            self._beating.cancel()
         self.pods.close()
         self.slices.close()
         if self.balanced is not None:
@@ -232,9 +236,9 @@ class Rig:
         own = self.cluster.namespace
         paths = [("Namespace", "v1", "", name) for name in self._namespaces]
         kinds = (("Deployment", "apps/v1"), ("Service", "v1"), ("Pod", "v1"), ("ConfigMap", "v1"))
-        for kind, version in kinds if own is not None else ():
-            names = await self.kube.labelled(kind, version, own or "", f"{RUN_LABEL}={self.run}")
-            paths += [(kind, version, own or "", name) for name in names]
+        for kind, version in kinds if own else ():
+            found = await self.kube.list(kind, version, f"{RUN_LABEL}={self.run}", own or "")
+            paths += [(kind, version, own or "", one["metadata"]["name"]) for one in found]
         await asyncio.gather(*[self.kube.delete(*path) for path in paths], return_exceptions=True)
 
 

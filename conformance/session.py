@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from clusters import commands, locate
 from clusters.base import CanRunImplementation, CanSnapshot, Cluster, ClusterError, Implementation
-from conformance import kube
+from conformance import kube, leftovers
 from conformance.areas import load_areas
 from conformance.engine import DiedAtStart, Engine, Remembering
 from conformance.features import Declaration, DeclarationError
@@ -179,6 +179,8 @@ async def judged(
     server cannot be reached.
     """
     client, version = await _api(cluster, plan)
+    if not plan.options.cluster.startswith(DISPOSABLE):
+        await _tell_leftovers(client, plan.options.cluster, show)
     run = secrets.token_hex(3)
     evidence = Remembering(_fresh(plan.folder) / EVIDENCE)
     evidence.header(run=run, **await asyncio.to_thread(_facts, plan, cluster, version))
@@ -210,6 +212,13 @@ async def _api(cluster: Cluster, plan: Plan) -> tuple[Kube, str]:
     except KubeError as problem:
         client.close()
         raise RunError(f"{plan.options.cluster}: {problem}") from problem
+
+
+async def _tell_leftovers(client: Kube, cluster: str, show: Callable[[str], None]) -> None:
+    """Say what killed runs left; where that cannot be listed nothing is said, as nothing hangs on it."""
+    with suppress(KubeError):
+        if said := leftovers.sentence(await leftovers.left(client), cluster):
+            show(said)
 
 
 async def _last_words(cluster: Cluster) -> list[str]:

@@ -81,7 +81,7 @@ def test_a_certificate_is_filed_with_the_digest_of_its_evidence(
     reports = script("reports.py", monkeypatch)
     monkeypatch.setattr(reports, "ROOT", tmp_path)
     report = dict.fromkeys(reports.KEPT, "") | {
-        "suite": "0.1.0", "interrupted": False, "cluster": "netns://?control-plane=real",
+        "command": "certify mine --out somewhere --jobs 3", "suite": "0.1.0", "interrupted": False, "cluster": "netns://?control-plane=real",
         "counts": {"fail": 1},
         "implementation": {"name": "mine", "version": "2"}, "kubernetes": "v1.36.3",
         "requirements": [{"id": "DNS-01", "verdict": "fail"}, {"id": "DNS-02", "verdict": "pass"}]}
@@ -91,8 +91,18 @@ def test_a_certificate_is_filed_with_the_digest_of_its_evidence(
     reports.file([tmp_path / "run"])
     filed = json.loads((tmp_path / "reports/0.1.0/mine@control-plane-real/summary.json").read_text())
     assert filed["evidence-sha256"].startswith("e3b0c442")  # of nothing
+    assert filed["command"] == "certify mine --jobs 3"
     assert "| mine@control-plane-real | 2 | v1.36.3 | 0 | 1 | 0 |" in reports.table()
     assert "| DNS-01 | **fail** |" in reports.table()
     (tmp_path / "run" / "report.json").write_text(json.dumps(report | {"interrupted": True}))
     with pytest.raises(ValueError, match="that run was interrupted"):
         reports.file([tmp_path / "run"])
+
+
+def test_the_readmes_table_is_that_of_what_is_filed(monkeypatch: pytest.MonkeyPatch) -> None:
+    reports = script("reports.py", monkeypatch)
+    readme = (reports.ROOT / "README.md").read_text()
+    assert reports.with_table(readme) == readme, "next: ci/reports.py table --write"
+    assert reports.table().count("| reference-") >= 3
+    with pytest.raises(ValueError, match="no place for the table"):
+        reports.with_table("no marks")

@@ -194,6 +194,15 @@ class KindCluster(KubeconfigCluster):
                 self._addresses[place] = await addresses(container, NETWORK)
             return self._hosts[place]
 
+    async def strays(self) -> list[str]:
+        """See :class:`clusters.base.CanStray`: the containers in which runs probed from outside."""
+        own = ["--filter", f"label={LABEL}", "--filter", f"name=^{self.options.name}-"]
+        return (await docker("ps", "-a", *own, "--format", "{{.Names}}")).split()
+
+    async def remove_strays(self, names: Sequence[str]) -> None:
+        """See :class:`clusters.base.CanStray`."""
+        await docker("rm", "-f", *names)
+
     def address_of(self, place: str) -> tuple[str, ...]:
         """The addresses of a place."""
         if place not in self._addresses:

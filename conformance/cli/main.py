@@ -1,4 +1,4 @@
-"""``service-conformance list | run | certify | judge | report | trace | cluster | deploy | doctor``.
+"""``service-conformance list | run | certify | judge | report | trace | cluster | deploy | cleanup | doctor``
 
 Exit status: 0 conformant, 1 failed, 2 unknown, 3 bad usage or nothing to judge, 4 this suite itself broke.
 """
@@ -12,14 +12,14 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from conformance.cli import certify, cluster, deploy, doctor, judge, report, run, trace
+from conformance.cli import certify, cleanup, cluster, deploy, doctor, judge, report, run, trace
 from conformance.cli import list as listing
 from conformance.evidence import EvidenceError
 from conformance.options import OptionError
 from conformance.session import RunError
 
 BAD_USAGE, BROKEN = 3, 4
-_COMMANDS = (listing, run, certify, judge, report, trace, cluster, deploy, doctor)
+_COMMANDS = (listing, run, certify, judge, report, trace, cluster, deploy, cleanup, doctor)
 
 
 class Parser(argparse.ArgumentParser):

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from clusters.netns import fitness, kept
 from clusters.netns.fitness import Finding, State
+from conformance import leftovers
 from conformance.cli import cluster
 from conformance.cli.main import main
 
@@ -44,6 +45,43 @@ def _objects(name: str) -> set[str]:
     }
     return {f"{kind}/{item.metadata.namespace}/{item.metadata.name}"
             for kind, found in lists.items() for item in found.items}
+
+
+@pytest.mark.kernel
+@pytest.mark.slow  # runs of the judge, one of them killed
+def test_what_a_killed_run_leaves_is_told_by_the_next_and_cleaned_up(
+    capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["cluster", "up", "netns://2-nodes?seed", "--name", "mine"]) == 0
+    before = _objects("mine")
+    judge = [sys.executable, "-m", "conformance.cli.main", "run", "--cluster", "netns-kept://mine"]
+    with subprocess.Popen([*judge, "CLUSTERIP-30", "SEED-05", "--out", "killed"]) as killed:
+        _until(lambda: sum(name.startswith("pod/conf-") for name in _objects("mine")) >= 4)
+        killed.kill()
+    capfd.readouterr()
+    assert main(["cleanup", "netns-kept://mine"]) == 0
+    said = capfd.readouterr().out
+    assert "lives: its objects stay" in said and "removing" not in said
+    left = _objects("mine") - before
+    monkeypatch.setattr(leftovers, "STALE", 0.0)
+    assert main(["run", "--cluster", "netns-kept://mine", "API-01", "--out", "judged"]) == 0
+    assert "objects of runs that were killed are still there" in capfd.readouterr().err
+    assert main(["cleanup", "netns-kept://mine", "--dry-run"]) == 0
+    assert "would remove Namespace conf-" in capfd.readouterr().out and left <= _objects("mine")
+    assert main(["cleanup", "netns-kept://mine"]) == 0
+    assert "removing Namespace conf-" in capfd.readouterr().out
+    _until(lambda: _objects("mine") == before)
+    assert main(["cleanup", "netns-kept://mine"]) == 0
+    assert capfd.readouterr().out == "nothing was left\n"
+    assert main(["cleanup", "netns://"]) == 3
+    assert "such a cluster ends with its run" in capfd.readouterr().err
+
+
+def _until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "that did not become true in time"
+        time.sleep(0.05)
 
 
 @pytest.mark.kernel
