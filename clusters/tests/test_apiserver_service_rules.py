@@ -169,6 +169,10 @@ def test_taken_cluster_ip_is_refused(server: Server, namespace: str) -> None:
             "2001:db8::/64)",
         ),
         ({"type": "ExternalName"}, "spec.externalName: Required value"),
+        (
+            {"type": "ExternalName", "externalName": "a.example", "ipFamilyPolicy": ""},
+            "spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services",
+        ),
     ],
 )
 def test_rules_are_told_word_for_word(server: Server, namespace: str, spec: Any, message: str) -> None:
