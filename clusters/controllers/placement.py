@@ -146,7 +146,14 @@ class Nodes:
     async def _pods(self, name: str, node: Object | None) -> None:
         pods = list(self.world.caches["pods"])
         if node is not None:
-            for pod in nodes.pods_to_unready(node, pods):
+            found = nodes.pods_to_unready(node, pods)
+            if found:  # the node may be Ready again, and its pods have said so first
+                try:
+                    node = await self.world.client.get(path_of("nodes", node))
+                except NotFound:
+                    return
+                found = nodes.pods_to_unready(node, found)
+            for pod in found:
                 status = (pod.get("status") or {}) | nodes.unready_status(pod, time.time())["status"]
                 await self.world.set_status("pods", pod, status)
         elif name in self._gone:

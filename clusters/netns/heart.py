@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,10 +21,13 @@ _FIRST = 0.5  # seconds before the first: a cluster that is being raised has mor
 
 
 class Heart:
-    """Renews Leases; ``grace`` is how many seconds of silence the node controller allows."""
+    """Renews Leases; ``grace`` is how many seconds of silence the node controller allows.
 
-    def __init__(self, client: Client, grace: float) -> None:
-        self._client = client
+    ``taken_back`` is told of a node that had been given up and is Ready again.
+    """
+
+    def __init__(self, client: Client, grace: float, taken_back: Callable[[str], None]) -> None:
+        self._client, self._taken_back = client, taken_back
         self._period = min(_LONGEST, grace / 4)
 
     async def beat(self, node: str, reached: asyncio.Event) -> None:
@@ -52,6 +56,7 @@ class Heart:
             if conditions != item["status"].get("conditions"):
                 status = {"conditions": conditions}
                 await self._client.patch_status(f"/api/v1/nodes/{node}", {"status": status})
+                self._taken_back(node)
         except ApiError as error:
             print(f"node {node}: no heartbeat: {error}", flush=True)  # noqa: T201
 

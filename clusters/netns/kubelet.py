@@ -48,7 +48,7 @@ class Kubelet:
         self._rebooted: set[str] = set()
         self.recorder = Recorder(client)
         rooms.spawn(self.recorder.run())
-        self.heart = Heart(client, float(rooms.config["node_grace"]))
+        self.heart = Heart(client, float(rooms.config["node_grace"]), self._report)
         for name, reached in self.reaches.items():
             reached.set()
             rooms.spawn(self.heart.beat(name, reached))
@@ -107,10 +107,15 @@ class Kubelet:
         if node in self._rebooted:
             self._rebooted.discard(node)
             await asyncio.gather(*(run.again() for run in mine))
-        for run in mine:
-            run.report()
+        await self.heart.renew(node)  # before its pods: a pod of a node that is given up is not ready
+        self._report(node)
         self._returning.pop(node, None)
-        await self.heart.renew(node)
+
+    def _report(self, node: str) -> None:
+        """Have all pods of a node say again how they are: of one given up they were called not ready."""
+        for run in self.runs.values():
+            if run.node.name == node:
+                run.report()
 
     def _reached(self, pod: Object) -> bool:
         reached = self.reaches.get((pod.get("spec") or {}).get("nodeName") or "")

@@ -140,13 +140,16 @@ async def test_acts_on_a_cable_start_no_program_and_so_take_milliseconds(cluster
 async def test_a_node_that_is_cut_off_is_given_up_after_the_grace_and_returns(cluster: NetnsCluster) -> None:
     async with Client.from_kubeconfig(cluster.kubeconfig) as client:
         await until(lambda: _is(node_ready(client, WORKER), "True"))
+        await client.create(PODS, web_pod("stays", WORKER))
+        await ready_pod(client, "stays")
         await until(lambda: _heard(client, WORKER))  # only who was heard once can fall silent
         cut = await cluster.cut_link(WORKER, silently=True)
         assert await node_ready(client, WORKER) == "True"
         await until(lambda: _is(node_ready(client, WORKER), "Unknown"))
         assert time.monotonic() - cut < 2
         assert time.time() - await _heard(client, WORKER) >= 1, "not before its grace is over"
-        await until(lambda: _is(_pod_ready(client, "one"), False))
+        for name in ("one", "stays"):
+            await until(lambda name=name: _is(_pod_ready(client, name), False))  # type: ignore[misc]
         assert await node_ready(client, MASTER) == "True"
         pod = web_pod("late", WORKER)
         await client.create(PODS, pod)
@@ -155,6 +158,7 @@ async def test_a_node_that_is_cut_off_is_given_up_after_the_grace_and_returns(cl
         await cluster.heal_link(WORKER)
         await until(lambda: _is(node_ready(client, WORKER), "True"))
         await ready_pod(client, "late")
+        await ready_pod(client, "stays")
         with pytest.raises(ClusterError, match="no pod default/one runs"):
             await cluster.run_on("pod:default/one", ["true"], timeout=2)
 
