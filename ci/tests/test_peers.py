@@ -81,7 +81,8 @@ def test_a_certificate_is_filed_with_the_digest_of_its_evidence(
     reports = script("reports.py", monkeypatch)
     monkeypatch.setattr(reports, "ROOT", tmp_path)
     report = dict.fromkeys(reports.KEPT, "") | {
-        "command": "certify mine --out somewhere --jobs 3", "suite": "0.1.0", "interrupted": False, "cluster": "netns://?control-plane=real",
+        "command": "certify mine --out somewhere --jobs 3",
+        "suite": "0.1.0", "interrupted": False, "cluster": "netns://?control-plane=real",
         "counts": {"fail": 1},
         "implementation": {"name": "mine", "version": "2"}, "kubernetes": "v1.36.3",
         "requirements": [{"id": "DNS-01", "verdict": "fail"}, {"id": "DNS-02", "verdict": "pass"}]}

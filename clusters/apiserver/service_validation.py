@@ -56,7 +56,7 @@ def _type_errors(spec: Spec) -> list[FieldError]:
     wrong = [
         forbidden_field(f"spec.{field}", "may not be set for ExternalName services")
         for field in ("clusterIPs", "ipFamilies", "ipFamilyPolicy")
-        if spec.get(field) or (field, spec.get(field)) == ("ipFamilyPolicy", "")  # a pointer: set, though empty
+        if spec.get(field) or (field == "ipFamilyPolicy" and field in spec)  # a pointer: set, though empty
     ]
     name = spec.get("externalName", "").removesuffix(".")
     if not name:
