@@ -87,11 +87,11 @@ def judged(mode: str, wanted: int) -> Any:
         asked[0] += len(met)
         wrong = [objection(*pair, found) for pair, found in zip(expected, met, strict=True)]
         assert not any(wrong), next(filter(None, wrong))
-        kept = [(pair, found.split()[0]) for pair, found in zip(expected, met, strict=True) if pair[1].sticky]
-        for _ in range(AGAIN if kept else 0):
-            again = [found.split()[0] for found in lab.ask([kept[0][0]])]
-            asked[0] += 1
-            assert again == [kept[0][1]], f"{kept[0][0][0]}: {kept[0][1]}, then {again}"
+        # Alone: another flow of the same client, to a pool without that endpoint, may move it.
+        for sticky in [pair for pair in expected if pair[1].sticky][:1]:
+            again = [lab.ask([sticky])[0].split()[0] for _ in range(1 + AGAIN)]
+            asked[0] += len(again)
+            assert len(set(again)) == 1, f"{sticky[0]}: {again}"
 
     @settings(
         max_examples=wanted // AT_ONCE + 1, derandomize=True, database=None, deadline=None,
