@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import math
 import os
 import select
 import signal
@@ -274,7 +275,7 @@ def _probe(seconds: float, writer: int, interval: float = 0.005) -> None:
     sent: list[float] = []
     answered: dict[int, tuple[float, str]] = {}
     total = int(seconds / interval)
-    while (now := time.monotonic()) < start + seconds + DEADLINE:
+    while (now := time.monotonic()) < (sent[-1] + DEADLINE if len(sent) == total else math.inf):
         if len(sent) < total and now >= start + len(sent) * interval:
             sent.append(now)
             with contextlib.suppress(OSError):
