@@ -80,7 +80,10 @@ def pytest_collection_modifyitems(
     found = config.stash.get(_OPTIONS, None)
     if found:
         parent = Requirements.from_parent(session, name=NODE, nodeid=NODE)
-        items.extend(parent.collect_from(found[1]))
+        added = parent.collect_from(found[1])
+        items.extend(added)
+        # Without it pytest counts the deselected of these among the others, and tells fewer than none.
+        config.hook.pytest_collectreport(report=pytest.CollectReport(NODE, "passed", None, [*added]))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -20,6 +20,7 @@ def test_the_example_runs_beside_the_requirements(tmp_path: Path) -> None:
     assert done.returncode == 0, said
     assert "test_the_shop_has_an_address_and_its_pods_behind_it PASSED" in said
     assert said.count(" PASSED") > 5 and "test_what_is_not_marked" not in said
+    assert " / -" not in said  # pytest's count of what is selected, which was below zero
     assert (tmp_path / "shop/out/pytest").is_dir()
 
 
