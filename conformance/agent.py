@@ -31,10 +31,10 @@ _BODY = 4 << 20  # the longest command
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EPERM}
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
 _STREAMS = ("tcp", "http", "connect", "held")
-# Target -> source ports of failed TCP attempts, and until when to leave them alone: connection tracking sends
-# what comes from such a port as it did the first time, past the rules made since, for two minutes.
-_SPENT: dict[tuple[str, int], dict[int, float]] = {}
-_REMEMBERED = 130.0  # seconds
+# Protocol and target -> source ports of failed attempts, and until when to leave them alone: connection
+# tracking sends what comes from such a port as it did the first time, past the rules made since.
+_SPENT: dict[tuple[str, tuple[str, int]], dict[int, float]] = {}
+_REMEMBERED, _TRIES = {"tcp": 130.0, "udp": 35.0}, 64  # seconds; ports looked at before any will do
 
 
 def address(pair: Any) -> str:
@@ -191,7 +191,7 @@ class Prober:
         self.payload = base64.b64decode(command.get("payload") or "", validate=True) or b"who"
         self.path, self.host = command.get("path") or "/", command.get("host") or address(self.target)
         self.source_port, self.keep = int(command.get("source_port") or 0), bool(command.get("data"))
-        self.began = time.monotonic()
+        self.began, self.spent = time.monotonic(), _SPENT.setdefault((self.protocol, self.target), {})
 
     async def run(self) -> list[Attempt]:
         """Send them all; gives the attempts in the order they were due, times in seconds since ``began``."""
@@ -235,15 +235,17 @@ class Prober:
             return await self._timed(wire, number)
 
     def _fresh(self) -> socket.socket:
-        """A socket; over TCP never with the port of an attempt at the same target that failed just now."""
-        wire = socket.socket(self.family, socket.SOCK_STREAM if self.protocol == "tcp" else socket.SOCK_DGRAM)
-        spent = _SPENT.get(self.target)
-        if self.protocol == "tcp" and spent and not self.source_port:
-            wire.bind(("", 0))
-            if spent.get(wire.getsockname()[1], 0.0) > time.monotonic():
-                with wire:  # held until another is found, or the same would be given again
-                    return self._fresh()
-        return wire
+        """A socket, not with the port of an attempt at the same target that failed just now."""
+        kind = socket.SOCK_STREAM if self.protocol == "tcp" else socket.SOCK_DGRAM
+        held = [socket.socket(self.family, kind)]  # closed only then, or the same port would be given again
+        while self.spent and not self.source_port and len(held) < _TRIES:
+            held[-1].bind(("", 0))
+            if self.spent.get(held[-1].getsockname()[1], 0.0) <= time.monotonic():
+                break
+            held.append(socket.socket(self.family, kind))
+        for wire in held[:-1]:
+            wire.close()
+        return held[-1]
 
     async def _timed(self, wire: socket.socket, number: int, *, opened: bool = False) -> Attempt:
         """One attempt on ``wire``, which may be open already; it ends in exactly one outcome."""
@@ -259,9 +261,7 @@ class Prober:
         except (OSError, asyncio.TimeoutError, EOFError, ValueError) as problem:  # noqa: UP041 - two types until 3.11
             seen["outcome"] = meaning(problem)
             seen["detail"] = seen["detail"] or str(problem)
-            if self.protocol == "tcp":
-                port = wire.getsockname()[1]
-                _SPENT.setdefault(self.target, {})[port] = time.monotonic() + _REMEMBERED
+            self.spent[wire.getsockname()[1]] = time.monotonic() + _REMEMBERED[self.protocol]
         seen["ms"] = (time.monotonic() - began) * 1000
         return seen
 

@@ -197,23 +197,31 @@ async def test_a_given_source_port_is_used() -> None:
     assert {one["peer"] for one in seen} == {f"127.0.0.1:{own}"}
 
 
-async def test_no_attempt_comes_from_the_port_of_one_that_failed_at_the_same_target() -> None:
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+async def test_no_attempt_comes_from_the_port_of_one_that_failed_at_the_same_target(kind: str) -> None:
     port = free_port()
     target = ("127.0.0.1", port)
-    agent._SPENT.pop(target, None)  # an earlier test may have been given the same free port
-    for one in await probe(kind="tcp", target=list(target), count=5):
+    agent._SPENT.pop((kind, target), None)  # an earlier test may have been given the same free port
+    for one in await probe(kind=kind, target=list(target), count=5):
         assert one["outcome"] == "refused"
-    spent = agent._SPENT[target]
+    spent = agent._SPENT[kind, target]
     assert len(spent) == 5
 
     class Half(dict[int, float]):
         def get(self, key: int, default: float = 0.0) -> float:  # type: ignore[override]
             return float("inf") if key % 8 < 4 else default
 
-    agent._SPENT[target] = Half({1: 1.0})
-    async with running_agent(f"tcp:{port}"):
-        seen = await probe(kind="tcp", target=list(target), count=40)
+    class Every(dict[int, float]):
+        def get(self, key: int, default: float = 0.0) -> float:  # type: ignore[override]
+            return float("inf")
+
+    agent._SPENT[kind, target] = Half({1: 1.0})
+    async with running_agent(f"{kind}:{port}"):
+        seen = await probe(kind=kind, target=list(target), count=40)
+        agent._SPENT[kind, target] = Every({1: 1.0})
+        last = await probe(kind=kind, target=list(target), count=1)
     assert all(int(one["source"].rpartition(":")[2]) % 8 >= 4 for one in seen)
+    assert last[0]["outcome"] == "answered"  # where no port is left any will do
 
 
 async def test_commands_need_the_token_and_readiness_does_not() -> None:
