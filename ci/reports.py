@@ -91,8 +91,9 @@ def main() -> int:
     options = parser.parse_args()
     readme = ROOT / "README.md"
     try:
-        file(options.folders)
-        if options.what == "table":
+        if options.what == "file":
+            file(options.folders)
+        else:
             print(table())
         if options.write:
             readme.write_text(with_table(readme.read_text()))

@@ -168,10 +168,9 @@ class Kube:
         """Delete one object; that it was not there is an answer as well."""
         return await self.request("DELETE", path_of(kind, api_version, namespace, name))
 
-    async def list(self, kind: str, api_version: str, selector: str, namespace: str = "") -> list[Object]:
-        """The objects that a label selector finds, everywhere or in one namespace. Raises KubeError when they
-        cannot be listed."""
-        path = f"{path_of(kind, api_version, namespace)}?{urlencode({'labelSelector': selector})}"
+    async def list(self, kind: str, api_version: str, selector: str) -> list[Object]:
+        """The objects that a label selector finds, in whatever namespace. Raises KubeError when refused."""
+        path = f"{path_of(kind, api_version)}?{urlencode({'labelSelector': selector})}"
         answer = await self.request("GET", path)
         if not answer.ok:
             raise KubeError(f"list {kind}: {answer.said()}")

@@ -7,7 +7,7 @@ Lease was not renewed for STALE seconds, by the clock of who asks, has ended.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -24,8 +24,8 @@ _KINDS = (("Namespace", "v1"), ("Deployment", "apps/v1"), ("Service", "v1"), ("P
 
 
 @dataclass(frozen=True, order=True)
-class Leftover:
-    """One object of a run that has ended."""
+class Made:
+    """One object that a run has made."""
 
     run: str
     kind: str
@@ -65,20 +65,24 @@ async def alive(kube: Kube) -> set[str]:
     return {one["metadata"]["labels"][RUN_LABEL] for one in leases if _fresh(one, datetime.now(UTC))}
 
 
-async def left(kube: Kube) -> list[Leftover]:
-    """Everything of runs that do not live, but for what goes with its namespace."""
-    living, found = await alive(kube), []
+async def left(kube: Kube, living: Collection[str]) -> list[Made]:
+    """Everything of runs that are not among the ``living``."""
+    return [one for one in await made(kube, RUN_LABEL) if one.run not in living]
+
+
+async def made(kube: Kube, selector: str) -> list[Made]:
+    """What runs that the selector finds have made, but for what goes with its namespace."""
+    found = []
     for kind, version in _KINDS:
-        for item in await kube.list(kind, version, RUN_LABEL):
+        for item in await kube.list(kind, version, selector):
             meta = item["metadata"]
-            run = meta["labels"][RUN_LABEL]
-            if run not in living:
-                found.append(Leftover(run, kind, version, meta.get("namespace", ""), meta["name"]))
+            found.append(Made(
+                meta["labels"][RUN_LABEL], kind, version, meta.get("namespace", ""), meta["name"]))
     spaces = {one.name for one in found if one.kind == "Namespace"}
     return [one for one in found if one.namespace not in spaces]
 
 
-def sentence(found: Iterable[Leftover], cluster: str) -> str:
+def sentence(found: Iterable[Made], cluster: str) -> str:
     """What was left and what to do, in one line; empty when nothing was."""
     every = list(found)
     if not every:
@@ -88,7 +92,7 @@ def sentence(found: Iterable[Leftover], cluster: str) -> str:
             f"service-conformance cleanup {cluster}")
 
 
-async def remove(kube: Kube, found: Iterable[Leftover]) -> None:
+async def remove(kube: Kube, found: Iterable[Made]) -> None:
     """Delete these and wait until they are gone. Raises KubeError for what stays."""
     waiting = list(found)
     for one in waiting:
@@ -104,7 +108,7 @@ async def remove(kube: Kube, found: Iterable[Leftover]) -> None:
         raise KubeError(f"still there after {GONE:g} s: {names}; look at their finalizers") from late
 
 
-async def _there(kube: Kube, one: Leftover) -> bool:
+async def _there(kube: Kube, one: Made) -> bool:
     answer = await kube.request("GET", path_of(one.kind, one.api_version, one.namespace, one.name))
     labels = answer.body.get("metadata", {}).get("labels") or {}
     return bool(labels.get(RUN_LABEL) == one.run)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -82,7 +83,6 @@ class Rig:
         self.token = secrets.token_hex(16)
         self.namespace = f"conf-{run}-rig"
         self._shared: dict[str, asyncio.Future[Any]] = {}
-        self._namespaces: list[str] = []
         self._beating: asyncio.Task[None] | None = None
         self._configured: dict[str, asyncio.Task[Object]] = {}
         self.pods = Mirror(kube, "Pod", "v1", selector=f"{RUN_LABEL}={run}")
@@ -163,15 +163,12 @@ class Rig:
 
     async def make_namespace(self, name: str) -> None:
         """Create a namespace of the run."""
-        self._namespaces.append(name)
         await self.kube.create(objects.namespace(name, self.run))
 
     async def share_namespace(self, name: str) -> None:
         """Create a namespace unless it is there; only one that the run made is removed at its end."""
         answer = await self.kube.attempt(objects.namespace(name, self.run))
-        if answer.ok:
-            self._namespaces.append(name)
-        elif answer.code != 409:
+        if not answer.ok and answer.code != 409:
             raise KubeError(f"create Namespace {name}: {answer.said()}")
 
     async def agents(self, namespace: str, wanted: Sequence[Wanted]) -> list[Backend]:
@@ -233,13 +230,10 @@ class Rig:
         self.kube.close()
 
     async def _remove(self) -> None:
-        own = self.cluster.namespace
-        paths = [("Namespace", "v1", "", name) for name in self._namespaces]
-        kinds = (("Deployment", "apps/v1"), ("Service", "v1"), ("Pod", "v1"), ("ConfigMap", "v1"))
-        for kind, version in kinds if own else ():
-            found = await self.kube.list(kind, version, f"{RUN_LABEL}={self.run}", own or "")
-            paths += [(kind, version, own or "", one["metadata"]["name"]) for one in found]
-        await asyncio.gather(*[self.kube.delete(*path) for path in paths], return_exceptions=True)
+        with suppress(KubeError):  # an API server that is away keeps them; the next run says so
+            found = await leftovers.made(self.kube, f"{RUN_LABEL}={self.run}")
+            paths = [(one.kind, one.api_version, one.namespace, one.name) for one in found]
+            await asyncio.gather(*[self.kube.delete(*path) for path in paths], return_exceptions=True)
 
 
 async def _has_witness(cluster: CanSnapshot) -> bool:

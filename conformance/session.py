@@ -217,7 +217,8 @@ async def _api(cluster: Cluster, plan: Plan) -> tuple[Kube, str]:
 async def _tell_leftovers(client: Kube, cluster: str, show: Callable[[str], None]) -> None:
     """Say what killed runs left; where that cannot be listed nothing is said, as nothing hangs on it."""
     with suppress(KubeError):
-        if said := leftovers.sentence(await leftovers.left(client), cluster):
+        found = await leftovers.left(client, await leftovers.alive(client))
+        if said := leftovers.sentence(found, cluster):
             show(said)
 
 

@@ -186,14 +186,14 @@ class Proxy:
             except DataplaneError as error:
                 log.debug("whether mode %s left rules is not known: %s", mode, error)
 
-    def _served(self, desired: Desired) -> dict[int, conntrack.Flows]:
-        return conntrack.served(desired.services[key] for key in self._udp)
-
     async def _end_flows(self, desired: Desired) -> int:
         plane = self.dataplane
         if not self._flows_due:
             return 0
-        answering = plane.answering() if isinstance(plane, Answering) else self._served(desired)
+        if isinstance(plane, Answering):
+            answering = plane.answering()
+        else:
+            answering = conntrack.served(desired.services[key] for key in self._udp)
         try:
             ended = 0
             if self.flows.needed(answering):

@@ -65,7 +65,7 @@ class PodControl:
         """All objects of a kind that the owner controls, after taking in strays and letting others go."""
         found = claim(owner, self.world.caches[plural].space(owner["metadata"]["namespace"]))
         if found.adopt:  # they may be orphaned on purpose by a deletion (upstream's canAdopt asks, too)
-            await self._ensure(owner)
+            await self.ensure(owner)
         for item in found.adopt + found.release:
             references = owners_after(item, owner, adopted=item in found.adopt)
             await self.world.patch(plural, item, {"metadata": {"ownerReferences": references or None}})
@@ -74,7 +74,7 @@ class PodControl:
         held = (self.world.caches[plural].get(key_of(item)) for item in found.mine)
         return [item for item in held if item is not None]
 
-    async def _ensure(self, owner: Object) -> None:
+    async def ensure(self, owner: Object) -> None:
         """NotFound when the owner is gone: the end of its pods, which went with it, may be heard first."""
         if not await self.world.there(self._plural, owner):
             raise NotFound(404, "NotFound", f"{self.kind} {owner['metadata']['name']} is gone")
@@ -83,7 +83,7 @@ class PodControl:
         """Make and remove pods, all at once. ApiError: the first refusal, after all have been tried; NotFound
         before anything is tried for an owner that is gone."""
         if make:
-            await self._ensure(owner)
+            await self.ensure(owner)
         work = [self.make(owner, pod) for pod in make[:AT_ONCE]]
         work += [self.drop(owner, pod) for pod in drop[:AT_ONCE]]
         for result in await asyncio.gather(*work, return_exceptions=True):

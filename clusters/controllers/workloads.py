@@ -82,10 +82,9 @@ class Deployments:
     async def _create(self, item: Object, wanted: Object) -> None:
         """Make the ReplicaSet; a stranger with its name is avoided by counting one collision more.
 
-        None is made for a Deployment that is gone: its sets go after it, and their end may be heard first.
+        None is made for a Deployment that is gone (NotFound).
         """
-        if not await self.world.there("deployments", item):
-            return
+        await self._sets.ensure(item)
         try:
             made = await self.world.create("replicasets", wanted)
         except AlreadyExists:

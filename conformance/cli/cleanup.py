@@ -38,7 +38,8 @@ async def _cleanup(url: str, *, dry_run: bool) -> int:
     kube = Kube(cluster.kubeconfig, timeout=_SECONDS)
     try:
         await kube.open()
-        living, found = await leftovers.alive(kube), await leftovers.left(kube)
+        living = await leftovers.alive(kube)
+        found = await leftovers.left(kube, living)
         strays = await cluster.strays() if isinstance(cluster, CanStray) and not living else []
         for what in (*found, *strays):
             print(f"{'would remove' if dry_run else 'removing'} {what}", flush=True)

@@ -223,7 +223,6 @@ def ipv6() -> Any:
     return [[part.family for part in applied.parts], full, gone, sh("ip6tables-nft-save -t nat")]
 
 
-@pytest.mark.kernel
 def told_late() -> Any:
     def refuse(_tool: Tool, _text: str) -> None:
         raise DataplaneError("the tool was told to fail")
@@ -238,10 +237,12 @@ def told_late() -> Any:
     return ["/".join(key) for key in plane.apply(second).services]
 
 
+@pytest.mark.kernel
 def test_what_changed_in_an_apply_that_failed_is_told_by_the_next() -> None:
     assert inside(told_late) == ["default/dns", "default/web"]
 
 
+@pytest.mark.kernel
 def test_ipv6_is_served_beside_ipv4_and_taken_away_with_it() -> None:
     families, full, gone, clean = inside(ipv6)
 

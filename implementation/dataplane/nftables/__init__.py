@@ -117,14 +117,14 @@ class Nftables:
     def _changed(
         self, services: Mapping[ServiceKey, ServedService], told: frozenset[ServiceKey] | None
     ) -> list[ServiceKey]:
-        """The Services that differ from what is in force; where it is told which may, others are not looked
-        at."""
-        seen = self._seen
+        """The Services that differ from what is in force, and those that are unsettled, be they gone by now;
+        where it is told which may differ, others are not looked at."""
+        seen, unsettled = self._seen, self._unsettled
         if seen is None or told is None:
             seen = seen or {}
             changed = [key for key, served in services.items() if seen.get(key) != served]
-            return changed + [key for key in seen if key not in services]
-        return [key for key in sorted(told | self._unsettled) if seen.get(key) != services.get(key)]
+            return changed + [key for key in sorted(seen.keys() | unsettled) if key not in services]
+        return sorted(unsettled.union(key for key in told if seen.get(key) != services.get(key)))
 
     def _remember(self, services: Mapping[ServiceKey, ServedService], changed: Iterable[ServiceKey]) -> None:
         """Note what is in force; a Service the kernel refused is tried again with the next apply."""
