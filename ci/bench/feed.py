@@ -7,6 +7,7 @@ from there on holds the whole way to the proxy.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -312,7 +313,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # a proxy that is stopped has hung up
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: the table is the output."""

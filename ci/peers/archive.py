@@ -67,6 +67,7 @@ def write(
     trees: Sequence[Path] = (),
     files: Mapping[str, Path] | None = None,
     entrypoint: Sequence[str] = (),
+    command: Sequence[str] = (),
     environment: Sequence[str] = (),
 ) -> None:
     """Write the image ``names`` (each name:tag) to ``out``: a layer for each tree, one for all files.
@@ -82,7 +83,11 @@ def write(
             "architecture": "amd64",
             "os": "linux",
             "created": EPOCH,
-            "config": {"Env": [PATH, *environment], "Entrypoint": list(entrypoint) or None},
+            "config": {
+                "Env": [PATH, *environment],
+                "Entrypoint": list(entrypoint) or None,
+                "Cmd": list(command) or None,
+            },
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for _, digest in layers]},
             "history": [{"created": EPOCH, "created_by": "ci/peers/archive.py"} for _ in layers],
         }

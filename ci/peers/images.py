@@ -21,6 +21,7 @@ IMPLEMENTATION = "service-conformance/implementation:v1"  # the reference proxy 
 PACKAGES = "lib/python3.11/site-packages"  # Debian 12's Python, which is in the images too
 STAND_IN = ROOT / "clusters/netns/nextcloud.py"
 POD_PACKAGES = "python3,iptables,nftables,conntrack,iproute2,iputils-ping,ca-certificates"
+E2E_PACKAGES = f"{POD_PACKAGES},busybox,wget,curl,netcat-openbsd,bind9-dnsutils,socat,netbase"
 LEAN = (
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
@@ -141,6 +142,30 @@ def images(peers: Path, base: Path, out: Path) -> dict[str, str]:
         entrypoint=["python3", "-u", "/opt/nextcloud.py"],
     )
     return names
+
+
+def agnhost(peers: Path, cache: Path) -> Path:
+    """The archive of what Kubernetes' own tests start in pods, under the names that they ask for. Raises Failed.
+
+    One image serves for all of these names: what the tests of Services want of each is a shell and a few tools.
+    """
+    asked = run(peers / "e2e.test", "--list-images").split()
+    names = [
+        one
+        for one in asked
+        if one.rpartition("/")[2].partition(":")[0] in ("agnhost", "busybox", "glibc-dns-testing")
+    ]
+    if not names:
+        raise Failed(f"e2e.test asks for no agnhost, only for {', '.join(asked) or 'nothing'}")
+    root, program = tree("e2e", E2E_PACKAGES, "essential", cache), (peers / "agnhost").resolve()
+    out = cache / f"agnhost-{hashlib.sha256(f'{root} {program} {names}'.encode()).hexdigest()[:12]}.tar"
+    if not out.exists():
+        part = out.with_suffix(".part")
+        archive.write(
+            part, names, trees=[root], files={"agnhost": program}, entrypoint=["/agnhost"], command=["pause"]
+        )
+        part.rename(out)
+    return out
 
 
 def implementation(base: Path, out: Path) -> None:
