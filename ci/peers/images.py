@@ -145,9 +145,9 @@ def images(peers: Path, base: Path, out: Path) -> dict[str, str]:
 
 
 def agnhost(peers: Path, cache: Path) -> Path:
-    """The archive of what Kubernetes' own tests start in pods, under the names that they ask for. Raises Failed.
+    """The archive of what Kubernetes' own tests start in pods, under the names they ask for. Raises Failed.
 
-    One image serves for all of these names: what the tests of Services want of each is a shell and a few tools.
+    One image serves for all of these names: the tests of Services want a shell and a few tools of each.
     """
     asked = run(peers / "e2e.test", "--list-images").split()
     names = [
