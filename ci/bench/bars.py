@@ -1,6 +1,6 @@
 """What rows of ci/bench/proxy must hold, and which do not. Pure.
 
-A row is {"metric", "size", "against", "ours", "peer", "ratio", "unit", …}; the figures are the project's aims.
+A row is {"metric", "size", "against", "ours", "peer", "ratio", "unit", …}; the figures are the project's.
 """
 
 from __future__ import annotations
