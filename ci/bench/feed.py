@@ -17,7 +17,9 @@ from ipaddress import IPv4Address
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-VIPS, ENDPOINTS, SPARE = (IPv4Address(a) for a in ("10.64.0.0", "10.128.0.0", "10.192.0.0"))
+from implementation.tests.api import KUBECONFIG
+
+VIPS, ENDPOINTS, SPARE = (IPv4Address(a) for a in ("10.65.0.0", "10.128.0.0", "10.192.0.0"))
 NODE, NODE_IP = "bench", "192.168.2.114"
 STAMP = "2026-01-01T00:00:00Z"
 SERVICES, SLICES, NODES = "services", "endpointslices", "nodes"
@@ -244,6 +246,13 @@ class Feed:
         version, name = LISTS[kind]
         typed = f'{{"kind":"{name[:-4]}","apiVersion":"{version}",'.encode()
         return b'{"type":"' + event.encode() + b'","object":' + typed + body[1:] + b"}\n"
+
+    def kubeconfig(self, url: str) -> str:
+        """What a client needs to reach it."""
+        return KUBECONFIG.replace("SERVER", url)
+
+    def end(self) -> None:
+        """Nothing to do: it ends with its process."""
 
     def start(self, host: str) -> str:
         """Listen; gives the URL."""

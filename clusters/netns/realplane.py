@@ -44,7 +44,7 @@ class RealPlane:
         rooms, where = self._rooms, self._where
         (where.folder / "tokens.csv").write_text(controlplane.token_table(self.tokens))
         rooms.own.start("etcd", "the cluster's etcd", partial(self._run, "etcd", controlplane.etcd(where)))
-        _keys(where.pki)
+        keys(where.pki)
         server = partial(self._run, "kube-apiserver", controlplane.api_server(where))
         rooms.own.start("api-server", "the API server", server, self.answers)
         rooms.own.start("relay", "the relay", self._relay)
@@ -146,7 +146,7 @@ class RealPlane:
             await asyncio.sleep(_BETWEEN)
 
 
-def _keys(folder: Path) -> None:
+def keys(folder: Path) -> None:
     """The authority, the API server's certificate, and the key that signs tokens of service accounts."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec

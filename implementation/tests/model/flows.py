@@ -13,8 +13,10 @@ from implementation.tests.model.oracle import NO_ANSWER, PODS, REFUSED, SILENT, 
 
 PATIENCE, SILENCE = 10.0, 0.25  # seconds: for what must come, and for what must not
 FORBIDDEN = "not permitted"  # what the kernel tells a sender on the node itself, be it refused or dropped
-# A port of its own for each flow, so that none meets what the kernel remembers of another.
+# A port of its own for each flow, so that none meets what the kernel remembers of another; below those that the
+# kernel gives to whoever names none, as the proxy of mode userspace does on the node.
 _ports = itertools.count(33_000)
+_GIVEN = "46000 60999"
 
 
 class Lab:
@@ -23,6 +25,7 @@ class Lab:
     def __init__(self) -> None:
         Node(2)
         sh("sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.icmp.ratelimit=0")
+        sh(f"sysctl -qw net.ipv4.ip_local_port_range='{_GIVEN}'")
         sh("ip netns add away && ip link add away type veth peer name eth0 netns away && ip link set away up")
         sh("ip -n away link set eth0 up && ip -n away link set lo up && ip addr add 192.168.3.1/24 dev away")
         sh("ip -n away addr add 192.168.3.2/24 dev eth0 && ip -n away route add default via 192.168.3.1")
