@@ -13,8 +13,8 @@ from implementation.tests.model.oracle import NO_ANSWER, PODS, REFUSED, SILENT, 
 
 PATIENCE, SILENCE = 10.0, 0.25  # seconds: for what must come, and for what must not
 FORBIDDEN = "not permitted"  # what the kernel tells a sender on the node itself, be it refused or dropped
-# A port of its own for each flow, so that none meets what the kernel remembers of another; below those that the
-# kernel gives to whoever names none, as the proxy of mode userspace does on the node.
+# A port of its own for each flow, so that none meets what the kernel remembers of another; below those that
+# the kernel gives to whoever names none, as the proxy of mode userspace does on the node.
 _ports = itertools.count(33_000)
 _GIVEN = "46000 60999"
 
