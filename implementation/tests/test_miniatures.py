@@ -62,11 +62,17 @@ def rules() -> Ruleset:
         service("inner", "10.43.0.16", internal_local=True, external_ips=("203.0.113.9",)),
         service("partly", "10.43.0.17"),
         service("hinted", "10.43.0.18"),
+        service("silent", "10.43.0.19", 53, protocol="UDP"),
+        service("ending", "10.43.0.20"),
+        service("leaving", "10.43.0.21"),
+        service("open", "10.43.0.22", virtual_ips=("192.168.2.241",), source_ranges=("192.0.2.0/24",)),
         service("picky", "10.43.0.10", node_port=30082, external_local=True),
     ]
     here, there = SliceEndpoint("10.42.0.2", node="here"), SliceEndpoint("10.42.1.3", node="there")
+    draining = msgspec.structs.replace(there, ready=False, terminating=True)
     special = {
-        "empty": [], "wide": [here, there, *(SliceEndpoint(f"10.42.1.{n}", node="there") for n in (8, 9))],
+        "empty": [], "silent": [], "ending": [draining], "leaving": [here, draining],
+        "wide": [here, there, *(SliceEndpoint(f"10.42.1.{n}", node="there") for n in (8, 9))],
         "partly": [here, msgspec.structs.replace(there, ready=False)],
         "hinted": [msgspec.structs.replace(e, nodes=(e.node,)) for e in (here, there)],
         "unready": [msgspec.structs.replace(there, ready=False)],
