@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import select
@@ -24,6 +25,9 @@ RATE = 200  # new connections a second
 PATIENCE = 3.0  # seconds after which a connection counts as lost
 CONTROL = ("10.42.0.2", 8080)  # a pod, without any Service
 RETRANSMIT = 0.9  # seconds, somewhat less than it takes until a first packet without an answer is sent again
+# A port is taken again when the kernel has long forgotten what became of it: a first packet that was lost
+# while rules were away is remembered for two minutes, and the next one of that port goes the way it went.
+PORTS = range(10_000, 65_536)
 NEAR = 2.0  # seconds within which a loss of the machine's explains another: a SYN comes again after one
 _RETRANSMITS = struct.Struct("=100xI")  # tcpi_total_retrans of struct tcp_info
 
@@ -67,11 +71,13 @@ class _Connections:
             {False: list[tuple[float, str]](), True: list[tuple[float, str]]()},
         )
         self.open: dict[int, tuple[socket.socket, float, bool]] = {}
+        self.ports = itertools.cycle(PORTS)
 
     def begin(self, to: tuple[str, int], *, control: bool) -> None:
         """Open one more."""
         made, at = socket.socket(), time.monotonic()
         made.setblocking(False)
+        made.bind(("", next(self.ports)))
         number = made.connect_ex(to)
         if number in (0, errno.EINPROGRESS):
             self.open[made.fileno()] = (made, at, control)

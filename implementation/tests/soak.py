@@ -102,6 +102,7 @@ class Life:
             "lost": lost,
             "lived": lived,
             "fresh": self.fresh(),
+            "windows": self.windows,
             "repairs": [b - a - WINDOW for a, b in self.windows],
             "refused": log().count("the kernel refused a change"),
             "crashed": "Traceback" in log(),
