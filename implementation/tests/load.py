@@ -16,6 +16,7 @@ import select
 import socket
 import struct
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,12 @@ class Load:
             for number in every - {0, 1, 2, stop, writing}:
                 with contextlib.suppress(OSError):
                     os.close(number)  # the parent's sockets are not to live as long as this
-            with netns("outside"), os.fdopen(writing, "w") as file:
-                json.dump(_run(stop, host, port, udp, clients), file)
+            try:
+                with netns("outside"), os.fdopen(writing, "w") as file:
+                    json.dump(_run(stop, host, port, udp, clients), file)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)  # what called stands in this process, too, and must not go on
             os._exit(0)
         os.close(writing)
         os.close(stop)
@@ -71,13 +76,17 @@ class _Connections:
             {False: list[tuple[float, str]](), True: list[tuple[float, str]]()},
         )
         self.open: dict[int, tuple[socket.socket, float, bool]] = {}
-        self.ports = itertools.cycle(PORTS)
+        first = int(time.monotonic() * 2 * RATE)  # beyond those of a load that ended before this one began
+        self.ports = (PORTS[number % len(PORTS)] for number in itertools.count(first))
 
     def begin(self, to: tuple[str, int], *, control: bool) -> None:
         """Open one more."""
         made, at = socket.socket(), time.monotonic()
         made.setblocking(False)
-        made.bind(("", next(self.ports)))
+        for port in self.ports:
+            with contextlib.suppress(OSError):  # somebody has that one
+                made.bind(("", port))
+                break
         number = made.connect_ex(to)
         if number in (0, errno.EINPROGRESS):
             self.open[made.fileno()] = (made, at, control)
