@@ -30,7 +30,7 @@ STEADY = "10.43.0.5"
 FLUSHES = ("flush ruleset", "delete table ip kp", "flush map ip kp svc", "flush map ip kp variant",
            "flush chain ip kp services", "flush map ip kp endpoints")  # fmt: skip
 EVENTS = ("flush", "restart", "kill", "outage", "forget", "hang up")
-WINDOW = 0.05  # seconds after a repair that still belong to the flush: packets on their way
+WINDOW = 0.05  # seconds before a flush and after its repair that belong to it: packets on their way
 
 
 def some_service(number: int, dice: random.Random) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Life:
             "lived": lived,
             "fresh": self.fresh(),
             "windows": self.windows,
-            "repairs": [b - a - WINDOW for a, b in self.windows],
+            "repairs": [b - a - 2 * WINDOW for a, b in self.windows],
             "refused": log().count("the kernel refused a change"),
             "crashed": "Traceback" in log(),
         }
@@ -155,7 +155,7 @@ class Life:
         began = time.monotonic()
         sh(f"nft {self.dice.choice(FLUSHES)}")
         await self.rig.until(lambda: self.rows() == whole, 20)
-        self.windows.append((began, time.monotonic() + WINDOW))
+        self.windows.append((began - WINDOW, time.monotonic() + WINDOW))
 
     def rows(self) -> int:
         """How many rows and rules that are always there the kernel has; 0 where some row leads nowhere."""
