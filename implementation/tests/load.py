@@ -84,9 +84,12 @@ class _Connections:
         made, at = socket.socket(), time.monotonic()
         made.setblocking(False)
         for port in self.ports:
-            with contextlib.suppress(OSError):  # somebody has that one
+            try:
                 made.bind(("", port))
                 break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:  # no other port would do either
+                    raise
         number = made.connect_ex(to)
         if number in (0, errno.EINPROGRESS):
             self.open[made.fileno()] = (made, at, control)
