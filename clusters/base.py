@@ -217,6 +217,19 @@ class CanKillNode(Protocol):
 
 
 @runtime_checkable
+class CanPauseNode(Protocol):
+    """Can hold a node still as when its user space hangs: its kernel goes on."""
+
+    async def pause_node(self, node: str) -> float:
+        """Stop every process of the node where it stands; addresses, rules and forwarding stay."""
+        ...
+
+    async def resume_node(self, node: str) -> float:
+        """Let them go on; a node that is not paused stays as it is."""
+        ...
+
+
+@runtime_checkable
 class CanSignal(Protocol):
     """Can kill, stop and continue the implementation's processes."""
 

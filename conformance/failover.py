@@ -1,4 +1,4 @@
-"""A node is lost: by its power, or by its cable. Measured once a run for each kind, read by several rows.
+"""A node is lost: by its power, its cable or a pause. Measured once a run for each kind, for several rows.
 
 One Service of hand-made endpoints, so that its backends are on the surviving nodes from before the fault:
 what is measured is the way to them, and never how soon Kubernetes notices that a pod is gone.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import cast
 
-from clusters.base import CanCutLink, CanKillNode, Node
+from clusters.base import CanCutLink, CanKillNode, CanPauseNode, Node
 from conformance import measuring, objects
 from conformance.balanced import ECHO_PORT, address_of, pool_of
 from conformance.expectations import Answered
@@ -27,8 +27,9 @@ BALANCED_UDP, BALANCED_TCP = "datagrams at the load balancer", "connections at t
 LOST_NODE, OTHER_NODE = "datagrams at the lost node's NodePort", "datagrams at another node's NodePort"
 NODE_PORT_INTERVAL = 0.02  # seconds; what must be nothing, or until the power is back, needs no finer one
 CALM = 0.3  # seconds before the heal in its own window
-BACK = {"power loss": 2.0, "cable pulled": 1.0}  # seconds of that window after it
+BACK = {"power loss": 2.0, "cable pulled": 1.0, "pause": 1.0}  # seconds of that window after it
 ALONE = 1.5  # seconds a node is away where no load balancer could take over
+PATIENT = 3  # times the bound, when it is paused: those who know its MAC lose nothing meanwhile
 DEFAULT_BOUND = "10"  # MetalLB: above 10 s is a bug
 
 
@@ -37,6 +38,7 @@ class Kind(StrEnum):
 
     POWER = "power loss"
     CABLE = "cable pulled"
+    PAUSE = "pause"  # its processes stand still; its kernel forwards, and no ARP of theirs is answered
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ async def measure(lab: Lab, kind: Kind) -> Failover:
     says = "the surviving backends answer before the fault"
     if not await settles(lab, f"before: {kind}", sending, Answered(by=surviving), lab.timing.serves, says):
         return Failover(kind, "", surviving)
-    after = 2 * bound(lab) + 0.3 if found.address else ALONE  # nothing moves where nobody balances
+    times = PATIENT if kind is Kind.PAUSE else 2
+    after = times * bound(lab) + 0.3 if found.address else ALONE  # nothing moves where nobody balances
     about, mend = found.address, _heal(lab, kind, node)
     try:
         fault = await around(lab, aims, _act(lab, kind, node), after=after, about=about)
@@ -147,15 +150,23 @@ def aims_of(lab: Lab, found: Ground, node: str) -> dict[str, Aim]:
 
 
 def _act(lab: Lab, kind: Kind, node: str) -> Callable[[], Awaitable[float]]:
-    if kind is Kind.POWER:
-        return lambda: cast(CanKillNode, lab.rig.cluster).kill_node(node)
-    return lambda: cast(CanCutLink, lab.rig.cluster).cut_link(node, silently=False)
+    cluster = lab.rig.cluster
+    acts: dict[Kind, Callable[[], Awaitable[float]]] = {
+        Kind.POWER: lambda: cast(CanKillNode, cluster).kill_node(node),
+        Kind.CABLE: lambda: cast(CanCutLink, cluster).cut_link(node, silently=False),
+        Kind.PAUSE: lambda: cast(CanPauseNode, cluster).pause_node(node),
+    }
+    return acts[kind]
 
 
 def _heal(lab: Lab, kind: Kind, node: str) -> Callable[[], Awaitable[float]]:
-    if kind is Kind.POWER:
-        return lambda: cast(CanKillNode, lab.rig.cluster).revive_node(node)
-    return lambda: cast(CanCutLink, lab.rig.cluster).heal_link(node)
+    cluster = lab.rig.cluster
+    acts: dict[Kind, Callable[[], Awaitable[float]]] = {
+        Kind.POWER: lambda: cast(CanKillNode, cluster).revive_node(node),
+        Kind.CABLE: lambda: cast(CanCutLink, cluster).heal_link(node),
+        Kind.PAUSE: lambda: cast(CanPauseNode, cluster).resume_node(node),
+    }
+    return acts[kind]
 
 
 async def clients_back(lab: Lab, node: str) -> None:

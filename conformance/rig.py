@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 from clusters.base import (
     CanCutLink,
     CanKillNode,
+    CanPauseNode,
     CanPlaceOutside,
     CanSignal,
     CanSnapshot,
@@ -41,6 +42,7 @@ POWERS = {
     "snapshot": "reading rules and logs of a node",
     "witness": "a second host on the nodes' network, which asks and listens by ARP",
     "cut": "cutting the cable of a node", "kill": "taking the power from a node",
+    "pause": "holding all processes of a node still",
     "signal": "restarting what is judged",
     "seed": "nothing but room for the post's Deployment and Services",
 }
@@ -102,7 +104,7 @@ class Rig:
             found.add("snapshot")
             if await _has_witness(self.cluster):
                 found.add("witness")
-        powers = {"cut": CanCutLink, "kill": CanKillNode, "signal": CanSignal}
+        powers = {"cut": CanCutLink, "kill": CanKillNode, "pause": CanPauseNode, "signal": CanSignal}
         return frozenset(found | {name for name, power in powers.items() if isinstance(self.cluster, power)})
 
     async def stand(self, needs: frozenset[str]) -> None:

@@ -77,7 +77,7 @@ class ContainerWorkload:
 
 
 class KindCluster(KubeconfigCluster):
-    """Powers: hosts outside, snapshots, cuts, power of a node, signals and restart of its kube-proxy."""
+    """Powers: hosts outside, snapshots, cuts, power, pauses of nodes, signals, restart of kube-proxy."""
 
     places = ("outside",)
 
@@ -255,6 +255,16 @@ class KindCluster(KubeconfigCluster):
     async def revive_node(self, node: str) -> float:
         """Start the node again; gives when it ran, and returns when it is Ready."""
         at = await faults.power_on(node)
+        await self._settled()
+        return at
+
+    async def pause_node(self, node: str) -> float:
+        """Freeze every process of the node; its kernel goes on forwarding."""
+        return await faults.pause(node)
+
+    async def resume_node(self, node: str) -> float:
+        """Thaw the node; gives when it went on, and returns when it is Ready."""
+        at = await faults.resume(node)
         await self._settled()
         return at
 

@@ -1,4 +1,4 @@
-"""What can be done to a kind node: its network cut silently or by its cable, its power taken, a signal sent.
+"""What can be done to a kind node: its network cut, its power taken, paused, a signal sent to its processes.
 
 A silent cut is a rule of the node's own ingress and egress hooks: the carrier stays, nothing passes, and
 Docker still reaches the node to undo it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from clusters.base import ClusterError
-from clusters.kind.docker import checked, docker, inside
+from clusters.kind.docker import checked, docker, inside, inspect
 
 _TABLE = "service-conformance-cut"
 _CUT = f"""table netdev {_TABLE} {{
@@ -49,6 +49,19 @@ async def power_off(container: str) -> float:
 async def power_on(container: str) -> float:
     """Start the node again. Raises ClusterError."""
     await docker("start", container)
+    return time.monotonic()
+
+
+async def pause(container: str) -> float:
+    """Freeze every process of the node; its kernel, and so its network, goes on. Raises ClusterError."""
+    await docker("pause", container)
+    return time.monotonic()
+
+
+async def resume(container: str) -> float:
+    """Thaw the node; one that is not paused stays as it is. Raises ClusterError."""
+    if (await inspect(container))["State"]["Paused"]:
+        await docker("unpause", container)
     return time.monotonic()
 
 

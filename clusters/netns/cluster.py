@@ -191,6 +191,14 @@ class NetnsCluster:
         """Power back; gives when the port worked, and returns when the commands are ready again."""
         return await self._act({"op": "revive", "node": node}, self._patience)
 
+    async def pause_node(self, node: str) -> float:
+        """Stop every process of the node where it stands; its kernel goes on forwarding."""
+        return await self._act({"op": "pause", "node": node})
+
+    async def resume_node(self, node: str) -> float:
+        """Let them go on; a node that is not paused stays as it is."""
+        return await self._act({"op": "resume", "node": node})
+
     async def signal(self, place: str, command: str, number: int) -> float:
         """Send a signal to a command of the implementation and all its children.
 

@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
@@ -39,12 +40,14 @@ class Faults:
             self._switch = Route()
         self._cut: set[str] = set()
         self._dead: set[str] = set()
+        self._paused: set[str] = set()
         self.silences: list[list[Any]] = []  # [place, since, until]: when its port let nothing in
 
     def answers(self) -> dict[str, Callable[[Object], Awaitable[Object]]]:
         """The questions of the control socket that are answered here."""
         return {"cut": self._cut_link, "heal": self._heal_link, "kill": self._kill_node,
-                "revive": self._revive_node, "signal": self._signal, "restart": self._restart}
+                "revive": self._revive_node, "pause": self._pause_node, "resume": self._resume_node,
+                "signal": self._signal, "restart": self._restart}
 
     def lost(self) -> list[str]:
         """A sentence for each host whose init has ended, and nobody took its power."""
@@ -98,6 +101,7 @@ class Faults:
             os.kill(host.pid, signal.SIGKILL)
         at = time.monotonic()
         self._dead.add(node)
+        self._paused.discard(node)
         self._tell_kubelet()
         try:
             async with asyncio.timeout(_END_SECONDS):
@@ -121,6 +125,30 @@ class Faults:
         await self._rooms.network_plugin(node)
         self._reconnect(rebooted=node.name)
         await self._provided.revive(node.name)
+        return {"at": at}
+
+    async def _pause_node(self, question: Object) -> Object:
+        """The init first, so that nothing is started any more; then what it and its children have started."""
+        node = self._living(self._rooms.node(question["node"]).name)
+        host = self._rooms.host(node)
+        await host.forked.wait()
+        held: set[int] = set()
+        while new := {host.pid, *descendants(host.pid)} - held:
+            _send(new, signal.SIGSTOP)
+            held |= new
+        at = time.monotonic()
+        self._paused.add(node)
+        self._tell_kubelet()
+        return {"at": at}
+
+    async def _resume_node(self, question: Object) -> Object:
+        node = self._living(self._rooms.node(question["node"]).name)
+        host = self._rooms.host(node)
+        if node in self._paused:
+            _send({*descendants(host.pid), host.pid}, signal.SIGCONT)
+            self._paused.discard(node)
+        at = time.monotonic()
+        self._reconnect()
         return {"at": at}
 
     async def _signal(self, question: Object) -> Object:
@@ -168,7 +196,7 @@ class Faults:
     def _unreachable(self) -> set[str]:
         """The nodes from which no way leads to the API server."""
         nodes = {node.name for node in self._rooms.nodes}
-        return nodes if "control-plane" in self._cut else nodes & (self._cut | self._dead)
+        return nodes if "control-plane" in self._cut else nodes & (self._cut | self._dead | self._paused)
 
     def _tell_kubelet(self) -> None:
         for node in self._unreachable():
@@ -179,3 +207,19 @@ class Faults:
         for node in self._rooms.nodes:
             if node.name not in lost:
                 self._rooms.kubelet.back(node.name, rebooted=node.name == rebooted)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that ``pid`` and its children have started and that are still there, at any depth."""
+    found: list[int] = []
+    with suppress(OSError):  # it has ended
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            children = (thread / "children").read_text().split()
+            found += [one for child in children for one in (int(child), *descendants(int(child)))]
+    return found
+
+
+def _send(pids: set[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

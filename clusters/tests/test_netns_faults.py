@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from clusters.base import CanCutLink, CanKillNode, CanSignal, ClusterError, Command, Implementation
+from clusters.base import (
+    CanCutLink,
+    CanKillNode,
+    CanPauseNode,
+    CanSignal,
+    ClusterError,
+    Command,
+    Implementation,
+)
 from clusters.client import ApiError, Client, NotFound, Unreachable
 from clusters.locate import locate
 from clusters.netns.cluster import NetnsCluster
@@ -272,3 +280,33 @@ def test_a_family_is_a_session_and_all_descendants() -> None:
     table = {1: (0, 1), 5: (1, 5), 6: (5, 5), 7: (6, 7), 8: (7, 8), 9: (1, 9), 10: (1, 5)}
     assert family([5], table) == {5, 6, 7, 8, 10}
     assert family([11], table) == set()
+
+
+async def test_a_paused_node_stands_still_but_for_its_kernel_and_goes_on(cluster: NetnsCluster) -> None:
+    assert isinstance(cluster, CanPauseNode)
+    url = "http://192.168.2.115:7700/"
+    await cluster.run_on(WORKER, ["sh", "-c", "python3 -m http.server 7700 >/dev/null 2>&1 &"], timeout=5)
+
+    async def reached() -> bool:
+        return "Directory listing" in await get_from(cluster, "outside", url, 0.5)
+
+    async def kernel_answers() -> bool:
+        script = "import socket; socket.create_connection(('192.168.2.115', 7700), 1)"
+        return (await cluster.run_on("outside", ["python3", "-c", script], timeout=5))[0] == 0
+
+    await until(reached)
+    async with Client.from_kubeconfig(cluster.kubeconfig) as client:
+        before = time.monotonic()
+        assert before < await cluster.pause_node(WORKER) < time.monotonic()
+        assert not await reached()
+        assert await kernel_answers()
+        await until(lambda: _is(node_ready(client, WORKER), "Unknown"))
+        at = await cluster.resume_node(WORKER)
+        assert await cluster.resume_node(WORKER) >= at
+        await until(reached)
+        await until(lambda: _is(node_ready(client, WORKER), "True"))
+        await ready_pod(client, "one")
+        await cluster.pause_node(WORKER)
+        await cluster.kill_node(WORKER)  # nothing that stands still outlives the power
+        await cluster.revive_node(WORKER)
+        await until(lambda: _is(node_ready(client, WORKER), "True"))
