@@ -97,8 +97,6 @@ def parse(data: Mapping[str, Any], where: str) -> Implementation:
     _known(data, _TOP, where, "")
     per_node = _commands(data, "per-node", where)
     controllers = _commands(data, "controller", where)
-    if not per_node and not controllers:
-        raise ClusterError(f"{where}: it starts nothing; add a [[per-node]] or [[controller]] with a program")
     images = tuple(_image(entry, where, f"[[image]] number {number}: ")
                    for number, entry in enumerate(_tables(data, "image", where), 1))
     names = [command.name for command in (*per_node, *controllers)]

@@ -155,6 +155,11 @@ class NetnsCluster:
     async def provide(self, implementation: Implementation) -> None:
         """Start every command on every node and wait until each is ready; ClusterError with log if not."""
         commands = (*implementation.per_node, *implementation.controllers)
+        if not commands:
+            raise ClusterError(
+                f"{implementation.name} starts nothing, so nothing would serve on {self.url}; add a "
+                "[[per-node]] or [[controller]] with a program to its descriptor, or judge a cluster where "
+                "it serves already")
         longest = max((command.ready_seconds for command in commands), default=0.0)
         self._patience = longest + _PROVIDE
         await self._ask({"op": "provide", "implementation": _as_json(implementation)}, self._patience)

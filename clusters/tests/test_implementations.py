@@ -73,9 +73,9 @@ def test_a_mistake_is_named_with_file_field_and_what_is_allowed(old: str, new: s
     assert str(caught.value).startswith("mine.toml: ")
 
 
-def test_a_descriptor_that_starts_nothing_is_refused() -> None:
-    with pytest.raises(ClusterError, match="it starts nothing"):
-        parse({"name": "x", "version": "1"}, "x.toml")
+def test_a_descriptor_may_only_say_what_is_there() -> None:
+    found = parse({"name": "x", "version": "1", "features": {"external-ips": True}}, "x.toml")
+    assert (found.per_node, found.controllers, dict(found.features)) == ((), (), {"external-ips": True})
 
 
 def test_by_name_by_path_and_by_a_name_that_is_nearly_right(tmp_path: Path) -> None:

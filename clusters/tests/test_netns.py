@@ -242,6 +242,8 @@ async def test_programs_that_end_are_reported_with_their_last_lines(cluster: Net
         Command("breaks", argv=("sh", "-c", "echo I cannot; exit 5"), ready="http://127.0.0.1:1/"),))
     with pytest.raises(ClusterError, match=r"breaks on k3s-\S+ ended with status 5") as caught:
         await cluster.provide(failing)
+    with pytest.raises(ClusterError, match="nothing starts nothing, so nothing would serve on netns"):
+        await cluster.provide(Implementation("nothing", "1"))
     assert caught.value.log == ("I cannot",)
     assert await cluster.dead() == []  # nothing is left of it, and another can be started
     ends = Implementation("ends", "1", per_node=(Command("ends", argv=("sh", "-c", "exit 5")),))

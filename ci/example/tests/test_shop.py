@@ -1,11 +1,14 @@
 """The shop's own Service, on the cluster that is judged."""
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from kubernetes import client
+
+IMAGE = os.environ.get("SHOP_IMAGE", "nextcloud")
 
 
 @pytest.fixture
@@ -20,7 +23,7 @@ def namespace(kube: client.ApiClient) -> Iterator[str]:
 @pytest.mark.smoke
 def test_the_shop_has_an_address_and_its_pods_behind_it(kube: client.ApiClient, namespace: str) -> None:
     labels = {"app": "shop"}
-    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "nextcloud"}]}}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": IMAGE}]}}
     shop = {"metadata": {"name": "shop"}, "spec": {"selector": labels, "ports": [{"port": 80}]}}
     deployment = {
         "metadata": {"name": "shop"},
