@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from clusters.base import CanSnapshot, ClusterError, Node
 from conformance import pool
-from conformance.kube import KubeError, Objects, path_of
+from conformance.kube import KubeError, Objects
 from conformance.lab import Backends, Lab, Served
 from conformance.objects import Object, port
 from conformance.pool import Pool, given_to
@@ -79,17 +79,13 @@ async def exclude(lab: Lab, node: str, excluded: bool) -> float:
 
     Gives when the API server had it, on CLOCK_MONOTONIC.
     """
-    path = path_of("Node", "v1", "", node)
-    made = (await lab.kube.request("GET", path)).body
+    made = await lab.kube.get("Node", "v1", "", node)
     labels = made["metadata"].setdefault("labels", {})
     if excluded:
         labels[EXCLUDED] = "true"
     else:
         labels.pop(EXCLUDED, None)
-    made["metadata"].pop("resourceVersion", None)  # the node's own heartbeats change it all the time
-    answer = await lab.kube.request("PUT", path, made)
-    if not answer.ok:
-        raise KubeError(f"label Node {node}: {answer.said()}")
+    await lab.kube.replace(made)
     lab.step(f"{node}: label {EXCLUDED} {'set' if excluded else 'removed'}")
     return lab.now() + lab.evidence.began
 

@@ -17,7 +17,6 @@ from conformance import measuring, objects
 from conformance.balanced import ECHO_PORT, address_of, pool_of
 from conformance.expectations import Answered
 from conformance.features import Feature
-from conformance.kube import KubeError, path_of
 from conformance.lab import Backends, Lab, Served
 from conformance.measuring import Measured, announcer, around, tcp, udp
 from conformance.timing import Aim, settles
@@ -89,15 +88,13 @@ async def _ground(lab: Lab) -> Ground:
 async def serve_without(lab: Lab, found: Ground, node: str) -> frozenset[str]:
     """Have only the backends on other nodes serve; gives their nonces. Raises KubeError."""
     pods = [pod for pod in found.backends.pods if pod.node != node]
-    path = path_of("EndpointSlice", "discovery.k8s.io/v1", found.served.namespace, found.served.name)
-    made = (await lab.kube.request("GET", path)).body
-    stored = [await lab.kube.get("Pod", "v1", found.served.namespace, pod.name) for pod in pods]
+    served = found.served
+    made = await lab.kube.get("EndpointSlice", "discovery.k8s.io/v1", served.namespace, served.name)
+    stored = [await lab.kube.get("Pod", "v1", served.namespace, pod.name) for pod in pods]
     made["endpoints"] = [
         {"addresses": [pod["status"]["podIP"]], "conditions": {"ready": True}} for pod in stored
     ]
-    answer = await lab.kube.request("PUT", path, made)
-    if not answer.ok:
-        raise KubeError(f"update EndpointSlice {found.served.name}: {answer.said()}")
+    await lab.kube.replace(made)
     return frozenset(pod.nonce for pod in pods)
 
 

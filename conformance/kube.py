@@ -158,8 +158,16 @@ class Kube:
             raise KubeError(f"get {kind} {namespace}/{name}: {answer.said()}")
         return answer.body
 
-    async def replace(self, made: Object) -> Answer:
-        """Put an object in place of the stored one, whoever changed that; the answer is the caller's."""
+    async def replace(self, made: Object) -> Object:
+        """Put an object in place of the stored one; gives it as stored. Raises KubeError when refused."""
+        answer = await self.attempt_replace(made)
+        if not answer.ok:
+            where = f"{made['metadata'].get('namespace', '')}/{made['metadata']['name']}"
+            raise KubeError(f"update {made['kind']} {where}: {answer.said()}")
+        return answer.body
+
+    async def attempt_replace(self, made: Object) -> Answer:
+        """Try to put an object in place of the stored one, whoever changed that; the caller judges."""
         meta = {key: value for key, value in made["metadata"].items() if key != "resourceVersion"}
         path = path_of(made["kind"], made["apiVersion"], meta.get("namespace", ""), meta["name"])
         return await self.request("PUT", path, {**made, "metadata": meta})

@@ -151,11 +151,9 @@ class Lab:
         """The Service with these fields of its spec replaced, as stored. Raises KubeError when refused."""
         made = await self.kube.get("Service", "v1", served.namespace, served.name)
         made["spec"].update(spec)
-        answer = await self.kube.replace(made)
-        if not answer.ok:
-            raise KubeError(f"update Service {served.namespace}/{served.name}: {answer.said()}")
+        stored = await self.kube.replace(made)
         self.step(f"Service {served.namespace}/{served.name}: {json.dumps(spec)}")
-        return Served.of(answer.body)
+        return Served.of(stored)
 
     async def remove(self, served: Served) -> None:
         """Delete the Service. Raises KubeError when that is refused."""

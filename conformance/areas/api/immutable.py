@@ -15,7 +15,7 @@ async def change(lab: Lab, value: str, served: Served, edit: Callable[[Object], 
     """Try to change the Service's spec; a refusal is recorded as ``value``."""
     made = await lab.kube.get("Service", "v1", served.namespace, served.name)
     edit(made["spec"])
-    answer = await lab.kube.replace(made)
+    answer = await lab.kube.attempt_replace(made)
     lab.value(value, {"code": answer.code} if answer.ok else answer.refusal())
     return answer
 
