@@ -223,6 +223,9 @@ class Rig:
         """
         if self._beating is not None:
             self._beating.cancel()
+        for shared in self._shared.values():
+            shared.cancel()  # what still runs mends what it broke
+        await asyncio.gather(*self._shared.values(), return_exceptions=True)
         self.pods.close()
         self.slices.close()
         if self.balanced is not None:
