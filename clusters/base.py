@@ -133,6 +133,19 @@ class CanStray(Protocol):
 
 
 @runtime_checkable
+class CanMend(Protocol):
+    """Knows what is wrong with its nodes and hosts by a fault, also by that of a run that was killed."""
+
+    async def broken(self) -> dict[str, str]:
+        """A place, and what is wrong with it: ``cut off``, ``paused`` or ``without power``."""
+        ...
+
+    async def mend(self) -> None:
+        """Undo all of that, and wait until the nodes are Ready."""
+        ...
+
+
+@runtime_checkable
 class CanPlaceOutside(Protocol):
     """Can run a program on hosts that are not nodes."""
 

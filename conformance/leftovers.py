@@ -7,7 +7,7 @@ Lease was not renewed for STALE seconds, by the clock of who asks, has ended.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -90,6 +90,13 @@ def sentence(found: Iterable[Made], cluster: str) -> str:
     runs = ", ".join(sorted({one.run for one in every}))
     return (f"{len(every)} objects of runs that were killed are still there (run {runs}); next: "
             f"service-conformance cleanup {cluster}")
+
+
+def mendable(broken: Mapping[str, str], cluster: str) -> str:
+    """What faults are upon the cluster before the run has begun, and what to do, in one line."""
+    said = ", ".join(f"{place} is {what}" for place, what in broken.items())
+    return (f"{said}, which a run that was killed leaves behind; next: service-conformance cleanup {cluster} "
+            "(or wait, when another run is at work there)")
 
 
 async def remove(kube: Kube, found: Iterable[Made]) -> None:

@@ -20,7 +20,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 from clusters import commands, locate
-from clusters.base import CanRunImplementation, CanSnapshot, Cluster, ClusterError, Implementation
+from clusters.base import CanMend, CanRunImplementation, CanSnapshot, Cluster, ClusterError, Implementation
 from conformance import kube, leftovers
 from conformance.areas import load_areas
 from conformance.engine import DiedAtStart, Engine, Remembering
@@ -141,10 +141,10 @@ async def _cluster(plan: Plan) -> Cluster:
         cluster = await locate.locate(_url(plan.options), preload=_preload(plan.implementation))
     except ClusterError as problem:
         raise RunError(str(problem), log=problem.log) from problem
-    if plan.implementation is None:
-        return cluster
     try:
-        if isinstance(cluster, CanRunImplementation):
+        if isinstance(cluster, CanMend) and (broken := await cluster.broken()):
+            raise ClusterError(leftovers.mendable(broken, plan.options.cluster))
+        if plan.implementation is not None and isinstance(cluster, CanRunImplementation):
             await cluster.provide(plan.implementation)  # elsewhere the descriptor says what is there already
     except BaseException as problem:
         await asyncio.shield(cluster.close())

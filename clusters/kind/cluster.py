@@ -12,12 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from clusters.base import ClusterError, Workload
 from clusters.kind import faults, making
 from clusters.kind.docker import addresses, docker, inside
 from clusters.kind.options import Options, parse
+from clusters.kind.workload import ContainerWorkload
 from clusters.kubeconfig.cluster import KubeconfigCluster, is_ready
 
 NETWORK = os.environ.get("KIND_EXPERIMENTAL_DOCKER_NETWORK", "kind")  # kind's own name for this choice
@@ -31,49 +30,6 @@ _SNAPSHOT = {
     "nft": ("nft", "list", "ruleset"),
     "conntrack": ("conntrack", "-L"),
 }
-
-
-class ContainerWorkload:
-    """A control port of a container on kind's network, reached by its address there."""
-
-    def __init__(self, name: str, place: str, address: str, port: int) -> None:
-        self.name, self.place = name, place
-        self._address, self._port = address, port
-        self._base = f"http://{f'[{address}]' if ':' in address else address}:{port}"
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        *,
-        headers: Mapping[str, str] | None = None,
-        timeout: float,
-    ) -> tuple[int, bytes]:
-        """Send one HTTP request; gives status and body. Raises ClusterError when there is no answer."""
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session,
-                session.request(
-                    method,
-                    self._base + path,
-                    data=body or None,
-                    headers=dict(headers or {}),
-                ) as answer,
-            ):
-                return answer.status, await answer.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as problem:
-            raise ClusterError(f"{self.name} at {self._base}: {problem or 'no answer'}") from problem
-
-
-    async def listens(self) -> bool:
-        """True once somebody accepts connections there."""
-        try:
-            _, writer = await asyncio.open_connection(self._address, self._port)
-        except OSError:
-            return False
-        writer.close()
-        return True
 
 
 class KindCluster(KubeconfigCluster):
@@ -97,7 +53,8 @@ class KindCluster(KubeconfigCluster):
         try:
             cluster._made = await making.have(options, cluster.kubeconfig)
             await cluster.api.open()
-            await cluster._settled()
+            if not await cluster.broken():  # it would never be Ready; what to do the caller says
+                await cluster._settled()
         except BaseException:
             await cluster.close()
             raise
@@ -202,6 +159,22 @@ class KindCluster(KubeconfigCluster):
     async def remove_strays(self, names: Sequence[str]) -> None:
         """See :class:`clusters.base.CanStray`."""
         await docker("rm", "-f", *names)
+
+    async def broken(self) -> dict[str, str]:
+        """See :class:`clusters.base.CanMend`."""
+        found = {node: await faults.wrong(node) for node in await self._containers()}
+        return {node: wrong for node, wrong in found.items() if wrong}
+
+    async def mend(self) -> None:
+        """See :class:`clusters.base.CanMend`."""
+        for node in await self.broken():
+            await faults.mend(node)
+        await self._settled()
+
+    async def _containers(self) -> list[str]:
+        """The containers of all nodes, those that do not run among them."""
+        own = ["--filter", f"label=io.x-k8s.kind.cluster={self.options.name}"]
+        return (await docker("ps", "-a", *own, "--format", "{{.Names}}")).split()
 
     def address_of(self, place: str) -> tuple[str, ...]:
         """The addresses of a place."""

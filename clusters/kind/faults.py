@@ -65,6 +65,25 @@ async def resume(container: str) -> float:
     return time.monotonic()
 
 
+async def wrong(container: str) -> str:
+    """What a fault did to the node and nobody undid; empty when it is whole. Raises ClusterError."""
+    state = (await inspect(container))["State"]
+    if state["Paused"]:
+        return "paused"
+    if not state["Running"]:
+        return "without power"
+    script = f"[ -f {_ROUTES} ] || nft list table netdev {_TABLE}"
+    return "cut off" if (await inside(container, ["sh", "-c", script], timeout=20.0))[0] == 0 else ""
+
+
+async def mend(container: str) -> None:
+    """Undo whatever a fault did to the node. Raises ClusterError."""
+    if not (await inspect(container))["State"]["Running"]:
+        await power_on(container)
+    await resume(container)
+    await heal(container)
+
+
 async def signal(container: str, command: str, number: int) -> float:
     """Send a signal to every process of the node that is called ``command``. Raises ClusterError."""
     status, _, said = await inside(container, ["pkill", f"-{number}", "-x", command[:15]], timeout=20.0)

@@ -204,6 +204,20 @@ class NetnsCluster:
         """Let them go on; a node that is not paused stays as it is."""
         return await self._act({"op": "resume", "node": node})
 
+    async def broken(self) -> dict[str, str]:
+        """See :class:`clusters.base.CanMend`."""
+        return dict((await self._ask({"op": "broken"}))["broken"])
+
+    async def mend(self) -> None:
+        """See :class:`clusters.base.CanMend`."""
+        for place, what in (await self.broken()).items():
+            if what == "without power":
+                await self.revive_node(place)
+                continue
+            if what == "paused":
+                await self.resume_node(place)
+            await self.heal_link(place)
+
     async def signal(self, place: str, command: str, number: int) -> float:
         """Send a signal to a command of the implementation and all its children.
 

@@ -47,7 +47,7 @@ class Faults:
         """The questions of the control socket that are answered here."""
         return {"cut": self._cut_link, "heal": self._heal_link, "kill": self._kill_node,
                 "revive": self._revive_node, "pause": self._pause_node, "resume": self._resume_node,
-                "signal": self._signal, "restart": self._restart}
+                "broken": self._broken, "signal": self._signal, "restart": self._restart}
 
     def lost(self) -> list[str]:
         """A sentence for each host whose init has ended, and nobody took its power."""
@@ -150,6 +150,11 @@ class Faults:
         at = time.monotonic()
         self._reconnect()
         return {"at": at}
+
+    async def _broken(self, _question: Object) -> Object:
+        """What is wrong with each place, the worst of it."""
+        states = (("cut off", self._cut), ("paused", self._paused), ("without power", self._dead))
+        return {"broken": {place: what for what, places in states for place in sorted(places)}}
 
     async def _signal(self, question: Object) -> Object:
         place, command, number = question["place"], question["command"], int(question["signal"])

@@ -7,7 +7,7 @@ import asyncio
 from typing import Any
 
 from clusters import locate
-from clusters.base import CanStray, ClusterError
+from clusters.base import CanMend, CanStray, ClusterError
 from conformance import leftovers
 from conformance.kube import Kube, KubeError
 from conformance.session import RunError
@@ -38,7 +38,13 @@ async def _cleanup(url: str, *, dry_run: bool) -> int:
     kube = Kube(cluster.kubeconfig, timeout=_SECONDS)
     try:
         await kube.open()
-        living = await leftovers.alive(kube)
+        broken = await cluster.broken() if isinstance(cluster, CanMend) else {}
+        living = await _living(kube, patient=not broken)
+        if broken and not living:
+            for place, state in broken.items():
+                print(f"{'would mend' if dry_run else 'mending'} {place}: {state}", flush=True)
+            if not dry_run and isinstance(cluster, CanMend):
+                await cluster.mend()
         found = await leftovers.left(kube, living)
         strays = await cluster.strays() if isinstance(cluster, CanStray) and not living else []
         for what in (*found, *strays):
@@ -49,9 +55,19 @@ async def _cleanup(url: str, *, dry_run: bool) -> int:
                 await cluster.remove_strays(strays)
         for run in sorted(living):
             print(f"run {run} lives: its objects stay")
-        if not found and not strays:
+        if not found and not strays and not broken:
             print("nothing was left")
     finally:
         kube.close()
         await cluster.close()
     return 0
+
+
+async def _living(kube: Kube, *, patient: bool) -> set[str]:
+    """The runs that live; none where the API server is away, as it may be when its node is broken."""
+    try:
+        return await leftovers.alive(kube)
+    except KubeError:
+        if patient:
+            raise
+        return set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from clusters.base import CanCutLink, CanPauseNode
+from clusters.locate import locate
 from clusters.netns import fitness, kept
 from clusters.netns.fitness import Finding, State
 from conformance import leftovers
@@ -75,6 +78,29 @@ def test_what_a_killed_run_leaves_is_told_by_the_next_and_cleaned_up(
     assert capfd.readouterr().out == "nothing was left\n"
     assert main(["cleanup", "netns://"]) == 3
     assert "such a cluster ends with its run" in capfd.readouterr().err
+
+
+@pytest.mark.kernel
+@pytest.mark.slow
+def test_what_a_killed_run_broke_is_told_by_the_next_and_mended(capfd: Any) -> None:
+    assert main(["cluster", "up", "netns://3-nodes?seed", "--name", "hurt"]) == 0
+
+    async def hurt() -> None:
+        cluster = await locate("netns-kept://hurt")
+        assert isinstance(cluster, CanPauseNode) and isinstance(cluster, CanCutLink)
+        await cluster.pause_node("k3s-worker-rpi002")
+        await cluster.cut_link("k3s-worker-rpi003", silently=True)
+        await cluster.close()
+
+    asyncio.run(hurt())
+    judge = ["run", "--cluster", "netns-kept://hurt", "API-01", "--out", "hurt"]
+    assert main(judge) == 3
+    assert "k3s-worker-rpi003 is cut off, k3s-worker-rpi002 is paused" in capfd.readouterr().err
+    assert main(["cleanup", "netns-kept://hurt", "--dry-run"]) == 0
+    assert "would mend k3s-worker-rpi002: paused" in capfd.readouterr().out
+    assert main(["cleanup", "netns-kept://hurt"]) == 0
+    assert "mending k3s-worker-rpi003: cut off" in capfd.readouterr().out
+    assert main(judge) == 0
 
 
 def _until(true: Callable[[], bool], seconds: float = 30.0) -> None:
