@@ -18,10 +18,11 @@ from implementation.objects.balanced import parse_labels
 from implementation.objects.fields import ObjectError
 from implementation.objects.poolmap import parse_config_map
 from implementation.objects.pools import parse_l2_advertisement, parse_pool
-from implementation.watch import Kind, Part, Server, Watch
+from implementation.watch import FIRST_WAIT, Kind, Part, Server, Watch
 
 log = logging.getLogger("loadbalancer.config")
 
+_KNOWN, _UNKNOWN = "known", "unknown"
 ABSENT_SECONDS = 2.0  # between looks whether a kind the server did not know has been installed
 
 
@@ -133,22 +134,29 @@ class Follow:
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        while await self._unknown():
-            if not self._objects.synced:
-                self._objects.on_list(Part([]))
-            await asyncio.sleep(ABSENT_SECONDS)
+        failures = 0
+        while (told := await self._asked()) != _KNOWN:
+            if told == _UNKNOWN:
+                self._server.found(self._kind.name)
+                failures = 0
+                if not self._objects.synced:
+                    self._objects.on_list(Part([]))
+            else:
+                # Neither yes nor no: a watch begun now would wait for ever for a kind that is not there.
+                failures += 1
+                if failures > 1:
+                    self._server.lost(self._kind.name, told)
+            await asyncio.sleep(min(ABSENT_SECONDS, FIRST_WAIT * 2 ** min(failures, 10)) if failures else ABSENT_SECONDS)
         await Watch(self._server, self._kind, self._objects.on_list, self._objects.on_event).run()
 
-    async def _unknown(self) -> bool:
-        """Whether the server answers that it has no such kind; any other trouble is the watch's own
-        business.
-        """
+    async def _asked(self) -> str:
+        """Whether the server has this kind, or why it does not say."""
         timeout = aiohttp.ClientTimeout(total=10)
         try:
             async with self._server.get(self._kind.path, {"limit": "1"}, timeout) as answer:
-                return bool(answer.status == 404)
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+                return {200: _KNOWN, 404: _UNKNOWN}.get(answer.status, f"list: {answer.status}")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return str(error) or type(error).__name__
 
 
 def labels_by_name(objects: Objects) -> dict[str, dict[str, str]]:

@@ -20,6 +20,7 @@ class Api:
         self.writes = 0
         self.failing = False  # answer every write with 500
         self.known_groups = False
+        self.away = 0  # so many reads are answered with 503
         self._version = 0
         self._watchers: list[tuple[str, asyncio.Queue[tuple[str, Any]]]] = []
         self._runner: web.AppRunner | None = None
@@ -74,6 +75,9 @@ class Api:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path
+        if request.method == "GET" and self.away:
+            self.away -= 1
+            return web.json_response({"message": "not yet"}, status=503)
         if path.startswith(UNKNOWN) and not self.known_groups:
             return web.json_response(
                 {"message": "the server could not find the requested resource"}, status=404

@@ -205,6 +205,15 @@ async def test_metallb_s_objects_are_taken_once_their_kinds_exist(bench: Any, mo
     await until(lambda: bench.api.ingress("web") == ["10.7.0.1"])
 
 
+async def test_a_server_that_is_not_up_yet_is_asked_again_which_kinds_it_has(bench: Any) -> None:
+    bench.api.away = 20
+    bench.config(POST)
+    bench.api.put(**service("web"))
+    await bench.controller()
+    await until(lambda: bench.api.ingress("web") == ["192.168.2.200"])
+    assert not bench.api.away
+
+
 async def test_a_write_the_server_refuses_is_tried_again(bench: Any) -> None:
     bench.config(POST)
     await bench.controller()
