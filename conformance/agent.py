@@ -198,8 +198,10 @@ class Prober:
         if self.kind == "held":
             found = await asyncio.gather(*[self._conversation() for _ in range(self.concurrency)])
             return sorted((one for rows in found for one in rows), key=lambda one: one["at"])
+        if self.interval is not None and self.source_port:
+            return [await self._due(number) for number in range(self.count)]
         if self.interval is not None:
-            return list(await asyncio.gather(*[self._due(number) for number in range(self.count)]))
+            return list(await asyncio.gather(*map(self._due, range(self.count))))
         attempts: list[Attempt] = [{} for _ in range(self.count)]
         numbers = iter(range(self.count))
 
@@ -212,9 +214,7 @@ class Prober:
 
     async def _due(self, number: int) -> Attempt:
         """Attempt ``number`` at its own instant, whatever became of those before it."""
-        wait = self.began + number * (self.interval or 0.0) - time.monotonic()
-        if wait > 0:
-            await asyncio.sleep(wait)
+        await asyncio.sleep(max(0.0, self.began + number * (self.interval or 0.0) - time.monotonic()))
         return await self._attempt(number)
 
     async def _conversation(self) -> list[Attempt]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -213,7 +214,7 @@ class Lab:
         if not pause or not acceptable.accepts(_REFUSED):
             return await self._serves(series, aims, acceptable, says, bound)
         async with self.rig.refusing:
-            return await self._serves(series, [rationed(aim, pause) for aim in aims], acceptable, says, bound)
+            return await self._serves(series, rationed(aims, pause), acceptable, says, bound)
 
     async def _serves(
         self, series: str, aims: Sequence[Aim], acceptable: Expectation, says: str, bound: Duration,
@@ -271,7 +272,16 @@ def each(vantages: Iterable[Vantage], probe: Probe) -> list[Aim]:
     return [Aim(vantage, probe) for vantage in vantages]
 
 
-def rationed(aim: Aim, pause: float) -> Aim:
-    """The same with at most ``RATION`` attempts, ``pause`` seconds apart."""
-    probe = replace(aim.probe, interval=pause, count=min(aim.probe.count, RATION))
-    return replace(aim, probe=probe)
+def rationed(aims: Sequence[Aim], pause: float) -> list[Aim]:
+    """The same with at most ``RATION`` attempts, ``pause`` seconds between any two of a vantage.
+
+    One source port's are at least a deadline apart, as a late one would have the others catch up at once.
+    """
+    asking = Counter(aim.vantage.name for aim in aims)
+
+    def slowly(aim: Aim) -> Aim:
+        least = aim.probe.timeout if aim.probe.source_port else 0.0
+        interval = max(pause * asking[aim.vantage.name], least)
+        return replace(aim, probe=replace(aim.probe, interval=interval, count=min(aim.probe.count, RATION)))
+
+    return [slowly(aim) for aim in aims]

@@ -21,10 +21,11 @@ SPARE = 15.0  # seconds a command may take beyond its own attempts before the va
 class Probe:
     """``count`` attempts at ``target``, each from a fresh source port.
 
-    With ``interval`` (seconds) they leave at fixed instants whatever becomes of earlier ones (open loop);
-    without it at most ``concurrency`` are under way. ``timeout`` (seconds) is one attempt's deadline,
-    connecting included. ``held`` opens ``concurrency`` connections and has ``count`` exchanges on each, until
-    one fails. ``{n}`` in ``path`` is the attempt's number, from 0.
+    With ``interval`` (seconds) they leave at fixed instants whatever becomes of earlier ones (open loop; from
+    one ``source_port``: when the one before has ended); without it at most ``concurrency`` are under way.
+    ``timeout`` (seconds) is one attempt's deadline, connecting included. ``held`` opens ``concurrency``
+    connections and has ``count`` exchanges on each, until one fails. ``{n}`` in ``path`` is the attempt's
+    number, from 0.
     """
 
     kind: Kind

@@ -128,7 +128,7 @@ async def settles(
         # at the very end would else look settled.
         while streak < STREAK and (streak or log.now() - since <= within.seconds):
             slow = max(PAUSE, aim.probe.interval or 0.0, (log.now() - since) / SLOWER)
-            pause = None if aim.probe.source_port else slow  # one source port has one attempt at a time
+            pause = aim.probe.interval if aim.probe.source_port else slow  # one port: one at a time
             seen = await aim.vantage.probe(replace(aim.probe, count=BURST, interval=pause))
             log.probed(name, aim, seen.outcomes)
             for outcome in seen.outcomes:

@@ -7,6 +7,7 @@ Docker still reaches the node to undo it.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from clusters.base import ClusterError
 from clusters.kind.docker import checked, docker, inside, inspect
@@ -17,6 +18,12 @@ _CUT = f"""table netdev {_TABLE} {{
   chain out {{ type filter hook egress device eth0 priority -500; policy drop; }}
 }}
 """
+_LIFT = """for one; do
+  file=/proc/sys/net/ipv4/${one%%=*}
+  [ -e $file ] || continue
+  echo ${one%%=*}=$(cat $file)
+  echo ${one#*=} > $file
+done"""
 _ROUTES = "/run/service-conformance-routes"
 
 
@@ -63,6 +70,16 @@ async def resume(container: str) -> float:
     if (await inspect(container))["State"]["Paused"]:
         await docker("unpause", container)
     return time.monotonic()
+
+
+async def lift(container: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Write settings of the node below net/ipv4, those that its kernel has; gives what they were.
+
+    Raises ClusterError.
+    """
+    words = [f"{name}={value}" for name, value in settings.items()]
+    said = await checked(container, "sh", "-ec", _LIFT, "sh", *words)
+    return dict(line.split("=") for line in said.split())
 
 
 async def wrong(container: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import errno
+import itertools
 import socket
 import statistics
 import time
@@ -29,6 +30,16 @@ async def serving(handle: Any) -> AsyncIterator[Any]:
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+
+
+async def test_attempts_of_one_source_port_at_their_instants_wait_for_the_one_before() -> None:
+    held, own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), free_port()
+    with held:
+        held.bind(("127.0.0.1", 0))  # it never answers
+        target = ["127.0.0.1", held.getsockname()[1]]
+        seen = await probe(kind="udp", target=target, source_port=own, count=3, interval=0.01, timeout=0.1)
+    gaps = [later["at"] - one["at"] for one, later in itertools.pairwise(seen)]
+    assert len(seen) == 3 and min(gaps) >= 0.1
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])

@@ -10,6 +10,7 @@ import pytest
 
 from conformance.evidence import Outcome
 from conformance.expectations import Answered, Refused
+from conformance.lab import rationed
 from conformance.probes import Probe
 from conformance.selftest.fakes import free_port, now, running_agent, vantage_of
 from conformance.timing import SETTLING, Aim, Duration, Timing, holds, settles
@@ -29,6 +30,15 @@ class Pen:
 
     def expect(self, kind: Any, series: Any, params: Any, says: Any) -> None:
         self.expected.append((kind, series))
+
+
+def test_refusals_are_asked_for_no_faster_than_a_node_sends_them_to_one_host() -> None:
+    pod, outside = (cast(Any, SimpleNamespace(name=name)) for name in ("client-0", "outside"))
+    fresh = Probe("tcp", ("10.0.0.1", 80), count=50)
+    fixed = Probe("udp", ("10.0.0.1", 80), source_port=9, timeout=2)
+    aims = rationed([Aim(pod, fixed), Aim(outside, fresh), Aim(outside, fresh)], 1.1)
+    assert [aim.probe.interval for aim in aims] == [2, 2.2, 2.2]
+    assert [aim.probe.count for aim in aims] == [1, 15, 15]
 
 
 def test_only_patience_is_scaled() -> None:

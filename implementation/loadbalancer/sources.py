@@ -146,7 +146,8 @@ class Follow:
                 failures += 1
                 if failures > 1:
                     self._server.lost(self._kind.name, told)
-            await asyncio.sleep(min(ABSENT_SECONDS, FIRST_WAIT * 2 ** min(failures, 10)) if failures else ABSENT_SECONDS)
+            pause = FIRST_WAIT * 2 ** min(failures, 10) if failures else ABSENT_SECONDS
+            await asyncio.sleep(min(ABSENT_SECONDS, pause))
         await Watch(self._server, self._kind, self._objects.on_list, self._objects.on_event).run()
 
     async def _asked(self) -> str:
