@@ -187,9 +187,11 @@ class KindCluster(KubeconfigCluster):
         await self._settled()
 
     async def _containers(self) -> list[str]:
-        """The containers of all nodes, those that do not run among them."""
+        """The containers of all nodes, those that do not run among them; no other that kind has."""
         own = ["--filter", f"label=io.x-k8s.kind.cluster={self.options.name}"]
-        return (await docker("ps", "-a", *own, "--format", "{{.Names}}")).split()
+        told = await docker("ps", "-a", *own, "--format", '{{.Names}} {{.Label "io.x-k8s.kind.role"}}')
+        rows = [line.split() for line in told.splitlines()]
+        return [name for name, role in rows if role in ("control-plane", "worker")]
 
     def address_of(self, place: str) -> tuple[str, ...]:
         """The addresses of a place."""
