@@ -77,6 +77,11 @@ class Kind(msgspec.Struct, frozen=True):
     labels: str = ""
     fields: str = ""
 
+    def selectors(self) -> dict[str, str]:
+        """Its selectors as parameters of a request."""
+        both = {"labelSelector": self.labels, "fieldSelector": self.fields}
+        return {key: value for key, value in both.items() if value}
+
 
 SERVICES = Kind("services", "/api/v1/services", labels=NOT_OURS)
 SLICES = Kind("endpointslices", "/apis/discovery.k8s.io/v1/endpointslices", labels=NOT_OURS)
@@ -195,8 +200,7 @@ class Watch:
         self._failures = 0
 
     def _params(self, **more: str) -> dict[str, str]:
-        selectors = {"labelSelector": self._kind.labels, "fieldSelector": self._kind.fields}
-        return {key: value for key, value in {**selectors, **more}.items() if value}
+        return {**self._kind.selectors(), **{key: value for key, value in more.items() if value}}
 
     async def _list(self) -> None:
         """Any version will do for the start, as the watch goes on from there: servers have one at hand. Who

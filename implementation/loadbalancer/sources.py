@@ -154,7 +154,9 @@ class Follow:
         """Whether the server has this kind, or why it does not say."""
         timeout = aiohttp.ClientTimeout(total=10)
         try:
-            async with self._server.get(self._kind.path, {"limit": "1"}, timeout) as answer:
+            # With its selectors: who may read one Secret by name may not list them all.
+            asked = {"limit": "1", **self._kind.selectors()}
+            async with self._server.get(self._kind.path, asked, timeout) as answer:
                 return {200: _KNOWN, 404: _UNKNOWN}.get(answer.status, f"list: {answer.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return str(error) or type(error).__name__

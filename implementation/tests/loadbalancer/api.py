@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+BY_NAME = ("configmaps", "secrets")  # as deploy/loadbalancer.yaml grants them
 UNKNOWN = "/apis/metallb.io"  # as on a cluster without MetalLB's definitions
 
 
@@ -88,6 +89,8 @@ class Api:
             (words[1], words[2:]) if words[0] == "namespaces" and len(words) > 2 else ("", words)
         )
         kind, key = words[0], f"{namespace}/{words[1]}" if len(words) > 1 else ""
+        if request.method == "GET" and kind in BY_NAME and "fieldSelector" not in request.query:
+            return web.json_response({"message": f"{kind} is forbidden"}, status=403)
         if request.method == "GET":
             return await self._read(request, kind, namespace)
         self.writes += 1
