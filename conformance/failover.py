@@ -106,7 +106,7 @@ async def lose(lab: Lab, kind: Kind) -> Failover:
 async def measure(lab: Lab, kind: Kind) -> Failover:
     """One more measurement of its own."""
     found = await ground(lab)
-    node = [one.name for one in lab.nodes if not one.control_plane][-1]  # the API server shall live
+    node = lab.workers[-1].name  # the API server shall live
     if lab.declaration.supports(Feature.LOAD_BALANCER_L2):
         node, _ = await announcer(lab, found.address) if found.address else ("", "")
     if not node:

@@ -89,6 +89,11 @@ class Lab:
         return self.rig.nodes
 
     @property
+    def workers(self) -> list[Node]:
+        """The nodes without a control plane, from which kubeadm keeps load balancers away; else all."""
+        return [node for node in self.nodes if not node.control_plane] or self.nodes
+
+    @property
     def clients(self) -> list[Vantage]:
         """One pod on each node, in the nodes' order; they are never backends."""
         return self.rig.clients

@@ -19,7 +19,7 @@ from conformance.timing import Aim
 )
 async def local_client_address(lab: Lab) -> None:
     """With policy Local the backend MUST see the client's own address through the load balancer's."""
-    backends = await lab.backends(1, nodes=lab.nodes[-1:])
+    backends = await lab.backends(1, nodes=lab.workers[-1:])
     _, address = await balanced(lab, backends, externalTrafficPolicy="Local")
     if not address:
         return
