@@ -26,13 +26,24 @@ _LIFT = """for one; do
 done"""
 _UPTIME = "cut -d' ' -f1 /proc/uptime"
 _ROUTES = "/run/service-conformance-routes"
+# A link that goes down loses its routes, and its IPv6 addresses unless told to keep them.
+_PULL = f"""echo 1 > /proc/sys/net/ipv6/conf/eth0/keep_addr_on_down || true
+for family in 4 6; do
+  ip -$family route show dev eth0 | sed '/proto kernel/d; s/.*/route replace & dev eth0/' > {_ROUTES}-$family
+done
+ip link set eth0 down"""
+_PLUG = f"""nft delete table netdev {_TABLE} 2>/dev/null
+[ -f {_ROUTES}-4 ] || exit 0
+ip link set eth0 up
+for family in 4 6; do ip -$family -force -batch {_ROUTES}-$family; done
+rm -f {_ROUTES}-*"""
 
 
 async def cut(container: str, *, silently: bool) -> float:
     """Cut the node off; gives seconds on CLOCK_MONOTONIC just after the act. Raises ClusterError."""
     if silently:
         return await _timed(container, "nft -f -", stdin=_CUT)
-    return await _timed(container, f"ip route save dev eth0 > {_ROUTES} && ip link set eth0 down")
+    return await _timed(container, _PULL)
 
 
 async def _timed(container: str, script: str, *, stdin: str = "") -> float:
@@ -50,12 +61,7 @@ async def _timed(container: str, script: str, *, stdin: str = "") -> float:
 
 async def heal(container: str) -> float:
     """Undo a cut of either kind; a link that is whole stays so."""
-    script = (
-        f"nft delete table netdev {_TABLE} 2>/dev/null; "
-        f"[ -f {_ROUTES} ] || exit 0; ip link set eth0 up && "
-        f"ip route restore < {_ROUTES} 2>/dev/null; rm -f {_ROUTES}"
-    )
-    await inside(container, ["sh", "-c", script], timeout=20.0)
+    await inside(container, ["sh", "-c", _PLUG], timeout=20.0)
     return time.monotonic()
 
 
@@ -105,7 +111,7 @@ async def wrong(container: str) -> str:
         return "paused"
     if not state["Running"]:
         return "without power"
-    script = f"[ -f {_ROUTES} ] || nft list table netdev {_TABLE}"
+    script = f"[ -f {_ROUTES}-4 ] || nft list table netdev {_TABLE}"
     return "cut off" if (await inside(container, ["sh", "-c", script], timeout=20.0))[0] == 0 else ""
 
 
