@@ -32,12 +32,14 @@ def summary(folder: Path) -> dict:
     rows = {row["id"]: row["verdict"] for row in report["requirements"]}
     kept = {name: report[name] for name in KEPT}
     kept["command"] = re.sub(r" --out \S+", "", kept["command"])  # where it was written matters nowhere else
-    return {"suite": report["suite"], "evidence-sha256": evidence, "rows": rows} | kept
+    timed = {row["id"]: row["numbers"] for row in report["requirements"] if "outage_s" in row.get("numbers", {})}
+    return {"suite": report["suite"], "evidence-sha256": evidence, "rows": rows, "outages": timed} | kept
 
 
 def place(found: dict) -> Path:
     """Where a summary is filed."""
-    options = found["cluster"].partition("?")[2].replace("=", "-").replace("&", "-")
+    scheme, _, rest = found["cluster"].partition("://")
+    options = scheme if scheme == "kind" else rest.partition("?")[2].replace("=", "-").replace("&", "-")
     name = found["implementation"]["name"] + (f"@{options}" if options and options != "seed" else "")
     return ROOT / "reports" / found["suite"] / name / "summary.json"
 
