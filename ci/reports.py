@@ -32,7 +32,8 @@ def summary(folder: Path) -> dict:
     rows = {row["id"]: row["verdict"] for row in report["requirements"]}
     kept = {name: report[name] for name in KEPT}
     kept["command"] = re.sub(r" --out \S+", "", kept["command"])  # where it was written matters nowhere else
-    timed = {row["id"]: row["numbers"] for row in report["requirements"] if "outage_s" in row.get("numbers", {})}
+    numbers = {row["id"]: row.get("numbers", {}) for row in report["requirements"]}
+    timed = {row: seen for row, seen in numbers.items() if "outage_s" in seen}
     return {"suite": report["suite"], "evidence-sha256": evidence, "rows": rows, "outages": timed} | kept
 
 

@@ -92,16 +92,22 @@ def test_a_certificate_is_filed_with_the_digest_of_its_evidence(
         "suite": "0.1.0", "interrupted": False, "cluster": "netns://?control-plane=real",
         "counts": {"fail": 1},
         "implementation": {"name": "mine", "version": "2"}, "kubernetes": "v1.36.3",
-        "requirements": [{"id": "DNS-01", "verdict": "fail"}, {"id": "DNS-02", "verdict": "pass"}]}
+        "requirements": [{"id": "DNS-01", "verdict": "fail", "numbers": {"n": 3}},
+                         {"id": "DNS-02", "verdict": "pass", "numbers": {"outage_s": 0.3}}]}
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "report.json").write_text(json.dumps(report))
     (tmp_path / "run" / "evidence.jsonl").write_text("")
     reports.file([tmp_path / "run"])
     filed = json.loads((tmp_path / "reports/0.1.0/mine@control-plane-real/summary.json").read_text())
     assert filed["evidence-sha256"].startswith("e3b0c442")  # of nothing
+    assert filed["outages"] == {"DNS-02": {"outage_s": 0.3}}
     assert filed["command"] == "certify mine --jobs 3"
     assert "| mine@control-plane-real | 2 | v1.36.3 | 0 | 1 | 0 |" in reports.table()
     assert "| DNS-01 | **fail** |" in reports.table()
+    on_kind = "kind://ci?proxy=none&image=some/where:v1"
+    (tmp_path / "run" / "report.json").write_text(json.dumps(report | {"cluster": on_kind}))
+    reports.file([tmp_path / "run"])
+    assert (tmp_path / "reports/0.1.0/mine@kind/summary.json").exists()
     (tmp_path / "run" / "report.json").write_text(json.dumps(report | {"interrupted": True}))
     with pytest.raises(ValueError, match="that run was interrupted"):
         reports.file([tmp_path / "run"])
