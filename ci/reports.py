@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 KEPT = ("command", "commit", "dirty", "kernel", "machine", "cluster", "kubernetes", "implementation",
         "started", "ended", "overall", "counts")
 BEGIN, END = "<!-- ci/reports.py table --write -->", "<!-- end of the table -->"
+LOST = ("power_loss", "cable_pulled", "pause")  # as LB-L2-03 names them
 SIGNS = {"fail": "**fail**", "unsupported": "–"}  # other verdicts stand for themselves
 
 
@@ -73,7 +74,19 @@ def table() -> str:
         for row in rows:
             verdicts = [one["rows"].get(row, "not-run") for one in found.values()]
             lines.append(f"| {row} | {' | '.join(SIGNS.get(one, one) for one in verdicts)} |")
-    return "\n".join(lines)
+    return "\n".join(lines + failovers(found))
+
+
+def failovers(found: dict[str, dict]) -> list[str]:
+    """Lines of a table: for how long nobody answered for a load balancer's address, by what befell its node."""
+    heads = " | ".join(one.replace("_", " ") for one in LOST)
+    lines = ["", f"| one loss of the announcing node, by | {heads} |", "|---|---|---|---|"]
+    for name, one in found.items():
+        seen = one.get("outages", {}).get("LB-L2-03", {})
+        told = [seen.get(f"cold_client_after_{way}_s") for way in LOST]
+        if any(told):
+            lines.append(f"| {name} | {' | '.join('–' if one is None else f'{one:.2f} s' for one in told)} |")
+    return lines if len(lines) > 3 else []
 
 
 def with_table(readme: str) -> str:
