@@ -78,7 +78,7 @@ def table() -> str:
 
 
 def failovers(found: dict[str, dict]) -> list[str]:
-    """Lines of a table: for how long nobody answered for a load balancer's address, by what befell its node."""
+    """Lines of a table: how long nobody answered for a load balancer's address, by what befell its node."""
     heads = " | ".join(one.replace("_", " ") for one in LOST)
     lines = ["", f"| one loss of the announcing node, by | {heads} |", "|---|---|---|---|"]
     for name, one in found.items():
