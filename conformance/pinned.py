@@ -15,15 +15,20 @@ from conformance.timing import Aim, origin
 from conformance.vantage import Vantage
 
 FIRST_PORT, COUNT = 12_345, 20  # upstream's own source port; datagrams of one look
+PORTS = 50  # that one requirement has for itself
 
 SILENCE = 0.3  # seconds without any answer; one that comes takes milliseconds
 SILENT = 8  # datagrams of such a look, one after another
 
 
-def flow(lab: Lab, client: Vantage, target: tuple[str, int], source_port: int = FIRST_PORT) -> Aim:
-    """One datagram after another from the same source port."""
-    attempt = lab.timing.attempt.seconds
-    probe = Probe("udp", target, count=COUNT, concurrency=1, timeout=attempt, source_port=source_port)
+def flow(lab: Lab, client: Vantage, target: tuple[str, int], number: int = 0) -> Aim:
+    """One datagram after another from the same source port, the ``number``-th of this requirement's own.
+
+    A socket takes what comes to its port until it is connected, so two requirements with one port would now
+    and then hear each other's answers.
+    """
+    attempt, own = lab.timing.attempt.seconds, FIRST_PORT + PORTS * lab.rig.number(lab.id) + number
+    probe = Probe("udp", target, count=COUNT, concurrency=1, timeout=attempt, source_port=own)
     return Aim(client, probe)
 
 

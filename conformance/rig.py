@@ -85,6 +85,7 @@ class Rig:
         self.token = secrets.token_hex(16)
         self.namespace = f"conf-{run}-rig"
         self._shared: dict[str, asyncio.Future[Any]] = {}
+        self._numbers: dict[str, int] = {}
         self._beating: asyncio.Task[None] | None = None
         self._configured: dict[str, asyncio.Task[Object]] = {}
         self.pods = Mirror(kube, "Pod", "v1", selector=f"{RUN_LABEL}={run}")
@@ -147,6 +148,10 @@ class Rig:
         if name not in self._shared:
             self._shared[name] = asyncio.ensure_future(make())
         return cast(T, await asyncio.shield(self._shared[name]))
+
+    def number(self, name: str) -> int:
+        """A small number for each name, the same whenever it is asked for in this run."""
+        return self._numbers.setdefault(name, len(self._numbers))
 
     def shares(self, name: str) -> bool:
         """True once somebody has asked for what is shared by this ``name``."""

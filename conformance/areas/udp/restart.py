@@ -6,7 +6,7 @@ from conformance.expectations import Answered
 from conformance.features import Feature
 from conformance.lab import Lab
 from conformance.objects import port
-from conformance.pinned import FIRST_PORT, flow, note, unmoved
+from conformance.pinned import flow, note, unmoved
 from conformance.requirements import Level, requirement
 from conformance.restarting import proxy, restart
 
@@ -22,16 +22,16 @@ async def restarted(lab: Lab) -> None:
     """Flows to a UDP Service MUST keep their pod over a restart of the proxy on every node."""
     backends = await lab.backends(2)
     served = await lab.service([port(80, protocol="UDP")], backends)
-    flows = [flow(lab, client, (served.ip, 80), FIRST_PORT + at)
+    flows = [flow(lab, client, (served.ip, 80), at)
              for client in lab.clients for at in range(FLOWS)]
-    fresh = [flow(lab, client, (served.ip, 80), FIRST_PORT + FLOWS) for client in lab.clients]
+    fresh = [flow(lab, client, (served.ip, 80), FLOWS) for client in lab.clients]
     if not await lab.serves("before", fresh, Answered(by=backends.nonces), "a pod answers, from every node"):
         return
     await note(lab, flows)
     command = await proxy(lab, lab.nodes[0].name)
     for node in lab.nodes:
         await restart(lab, node.name, command)
-    fresh = [flow(lab, client, (served.ip, 80), FIRST_PORT + FLOWS + 1) for client in lab.clients]
+    fresh = [flow(lab, client, (served.ip, 80), FLOWS + 1) for client in lab.clients]
     says = "new flows are served after the restart"
     if await lab.serves("after", fresh, Answered(by=backends.nonces), says):
         await note(lab, flows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from conformance.expectations import Answered
 from conformance.lab import Lab
 from conformance.objects import port
-from conformance.pinned import FIRST_PORT, flow, moved, note, two, unmoved
+from conformance.pinned import flow, moved, note, two, unmoved
 from conformance.requirements import Level, requirement
 
 FLOWS = 8  # from each client; with two backends even two clients' flows all stay by chance with 1.5e-5 a look
@@ -21,15 +21,16 @@ async def unrelated(lab: Lab) -> None:
     kept, (first, second) = await lab.backends(2, name="kept"), await two(lab)
     stays = await lab.service(ports, kept, name="stays")
     changes = await lab.service(ports, first, name="changes")
-    flows = [flow(lab, client, (stays.ip, 80), FIRST_PORT + at)
+    flows = [flow(lab, client, (stays.ip, 80), at)
              for client in lab.clients for at in range(FLOWS)]
-    fresh = [flow(lab, client, (stays.ip, 80), FIRST_PORT + FLOWS) for client in lab.clients]
+    fresh = [flow(lab, client, (stays.ip, 80), FLOWS) for client in lab.clients]
     if not await lab.serves("before", fresh, Answered(by=kept.nonces), "a pod answers, from every node"):
         return
     await note(lab, flows)
     for backends in (second, first):
         await moved(lab, changes, backends)
-        seen, right = [flow(lab, one, (changes.ip, 80)) for one in lab.clients], Answered(by=backends.nonces)
+        seen = [flow(lab, one, (changes.ip, 80), FLOWS + 1) for one in lab.clients]
+        right = Answered(by=backends.nonces)
         if not await lab.serves(f"now {min(right.by or ())}", seen, right, "the other Service has changed"):
             return
         await note(lab, flows)
