@@ -162,19 +162,25 @@ class Faults:
             raise ClusterError(f"{number} is no signal; signals are 1 to {signal.NSIG - 1}")
         if place == "control-plane" and command in self._rooms.own:
             return {"at": await self._rooms.own.signal(command, number)}
-        return {"at": await self._provided.signal(self._living(place), command, number)}
+        return {"at": await self._provided.signal(self._running(place), command, number)}
 
     async def _restart(self, question: Object) -> Object:
         place, command = question["place"], question["command"]
         if place == "control-plane" and command in self._rooms.own:
             return {"at": await self._rooms.own.restart(command)}
-        return {"at": await self._provided.restart(self._living(place), command)}
+        return {"at": await self._provided.restart(self._running(place), command)}
 
     def _living(self, place: str) -> str:
         self._rooms.host(place)
         if place in self._dead:
             raise ClusterError(f"{place} is dead; revive it first")
         return place
+
+    def _running(self, place: str) -> str:
+        """A place whose processes can act: one that stands still would never answer."""
+        if place in self._paused:
+            raise ClusterError(f"{place} is paused; resume it first")
+        return self._living(place)
 
     def _port(self, place: str) -> int:
         """The index of a place's port on the switch."""

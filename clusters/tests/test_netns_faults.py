@@ -301,6 +301,8 @@ async def test_a_paused_node_stands_still_but_for_its_kernel_and_goes_on(cluster
         assert not await reached()
         assert await kernel_answers()
         await until(lambda: _is(node_ready(client, WORKER), "Unknown"))
+        with pytest.raises(ClusterError, match="is paused; resume it first"):
+            await cluster.signal(WORKER, "server", 15)
         at = await cluster.resume_node(WORKER)
         assert await cluster.resume_node(WORKER) >= at
         await until(reached)
