@@ -296,6 +296,7 @@ async def test_a_paused_node_stands_still_but_for_its_kernel_and_goes_on(cluster
 
     await until(reached)
     async with Client.from_kubeconfig(cluster.kubeconfig) as client:
+        await until(lambda: _heard(client, WORKER))
         before = time.monotonic()
         assert before < await cluster.pause_node(WORKER) < time.monotonic()
         assert not await reached()
