@@ -122,10 +122,10 @@ async def measure(lab: Lab, kind: Kind) -> Failover:
     about, mend = found.address, _heal(lab, kind, node)
     try:
         fault = await around(lab, aims, _act(lab, kind, node), after=after, about=about)
+        heal = await around(lab, aims, mend, after=BACK[kind], control=CALM, about=about)
     except BaseException:
         await mend()  # nothing after this may meet a broken cluster
         raise
-    heal = await around(lab, aims, mend, after=BACK[kind], control=CALM, about=about)
     await clients_back(lab, node)
     return Failover(kind, node, surviving, fault, heal)
 

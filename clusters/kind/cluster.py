@@ -25,7 +25,12 @@ PROXY = "kube-proxy"
 _WITNESS = "router"  # the second host beside `outside`, which asks by ARP
 _LISTEN = 20.0  # seconds for a program outside to listen; patience
 _READY = 180.0  # seconds for the nodes of a new cluster, and for one that has power again
-_ICMP = {"icmp_ratelimit": "0", "icmp_msgs_per_sec": "10000", "icmp_msgs_burst": "10000"}
+_ICMP = {
+    "ipv4/icmp_ratelimit": 0,
+    "ipv4/icmp_msgs_per_sec": 10_000,
+    "ipv4/icmp_msgs_burst": 10_000,
+    "ipv6/icmp/ratelimit": 0,
+}
 _SNAPSHOT = {
     "iptables-save": ("iptables-save",),
     "nft": ("nft", "list", "ruleset"),
@@ -34,7 +39,7 @@ _SNAPSHOT = {
 
 
 class KindCluster(KubeconfigCluster):
-    """While it is judged its nodes send every ICMP error: thinned refusals would look like drops.
+    """Its nodes send every ICMP error from then on: thinned refusals would look like drops.
 
     Powers: hosts outside, snapshots, cuts, power, pauses of nodes, signals, restart of kube-proxy.
     """
@@ -49,7 +54,6 @@ class KindCluster(KubeconfigCluster):
         self._hosts: dict[str, str] = {}  # place -> container
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._starting = asyncio.Lock()
-        self._limits: dict[str, dict[str, str]] = {}  # node's container -> what it had
 
     @classmethod
     async def start(cls, url: str) -> KindCluster:
@@ -61,16 +65,12 @@ class KindCluster(KubeconfigCluster):
             await cluster.api.open()
             if not await cluster.broken():  # it would never be Ready; what to do the caller says
                 await cluster._settled()
-                await cluster._lift()
+                for node in await cluster._containers():
+                    await faults.lift(node, _ICMP)
         except BaseException:
             await cluster.close()
             raise
         return cluster
-
-    async def _lift(self) -> None:
-        """Have every node send as many ICMP errors as are called for."""
-        for node in await self._containers():
-            self._limits.setdefault(node, await faults.lift(node, _ICMP))
 
     async def _settled(self) -> None:
         """Every node Ready, as after `kind create cluster --wait`."""
@@ -94,9 +94,6 @@ class KindCluster(KubeconfigCluster):
             with suppress(ClusterError):
                 await docker("rm", "-f", container)
         self._hosts.clear()
-        for node, limits in self._limits.items():
-            with suppress(ClusterError):
-                await faults.lift(node, limits)
         if self._made and not self.options.keep:
             await making.remove(self.options.name)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -245,7 +242,8 @@ class KindCluster(KubeconfigCluster):
     async def revive_node(self, node: str) -> float:
         """Start the node again; gives when it ran, and returns when it is Ready."""
         at = await faults.power_on(node)
-        await faults.lift(node, _ICMP)  # what it had went with its power
+        await faults.mend(node)  # one that was only silenced when its power should have gone
+        await faults.lift(node, _ICMP)
         await self._settled()
         return at
 

@@ -15,7 +15,14 @@ _PATIENCE = 60.0  # seconds for a command of Docker that waits for nothing
 
 async def docker(*words: str, timeout: float = _PATIENCE, stdin: str | None = None) -> str:
     """The output of ``docker WORDS``; ClusterError in Docker's own words when it fails."""
-    done = await asyncio.to_thread(commands.run, ["docker", *words], timeout=timeout, stdin=stdin)
+    running = asyncio.ensure_future(
+        asyncio.to_thread(commands.run, ["docker", *words], timeout=timeout, stdin=stdin)
+    )
+    try:
+        done = await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await running  # the command goes on in its thread: what undoes it must come after it
+        raise
     if done.status == 127:
         raise ClusterError("docker is not on PATH; kind runs its nodes by it: install it, or use netns://")
     if done.status != 0:

@@ -12,6 +12,7 @@ from conformance import leftovers
 from conformance.kube import Kube, KubeError
 from conformance.session import RunError
 
+BROKEN = f", and what it may have broken; one that was killed counts as living for {leftovers.STALE:g} s"
 _SECONDS = 30.0  # patience for one answer of the API server
 
 
@@ -24,7 +25,10 @@ def add(subcommands: Any) -> None:
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Remove and say what; 0 when nothing of a run that has ended is left. Runs that live keep theirs."""
+    """Remove and say what; 0 when nothing of a run that has ended is left. Runs that live keep theirs.
+
+    1 when something is broken and a run that lives may be at it.
+    """
     try:
         return asyncio.run(_cleanup(arguments.cluster, dry_run=arguments.dry_run))
     except (ClusterError, KubeError) as problem:
@@ -40,11 +44,13 @@ async def _cleanup(url: str, *, dry_run: bool) -> int:
         await kube.open()
         broken = await cluster.broken() if isinstance(cluster, CanMend) else {}
         living = await _living(kube, patient=not broken)
-        if broken and not living:
-            for place, state in broken.items():
-                print(f"{'would mend' if dry_run else 'mending'} {place}: {state}", flush=True)
-            if not dry_run and isinstance(cluster, CanMend):
-                await cluster.mend()
+        stays = broken if living else {}
+        for place, state in broken.items():
+            verb = "leaving" if stays else "would mend" if dry_run else "mending"
+            print(f"{verb} {place}: {state}", flush=True)
+        if broken and not stays and not dry_run and isinstance(cluster, CanMend):
+            await cluster.mend()
+            living = await leftovers.alive(kube)  # an API server that was away did not tell of any
         found = await leftovers.left(kube, living)
         strays = await cluster.strays() if isinstance(cluster, CanStray) and not living else []
         for what in (*found, *strays):
@@ -54,13 +60,13 @@ async def _cleanup(url: str, *, dry_run: bool) -> int:
             if strays and isinstance(cluster, CanStray):
                 await cluster.remove_strays(strays)
         for run in sorted(living):
-            print(f"run {run} lives: its objects stay")
+            print(f"run {run} lives: its objects stay{BROKEN if stays else ''}")
         if not found and not strays and not broken:
             print("nothing was left")
     finally:
         kube.close()
         await cluster.close()
-    return 0
+    return int(bool(stays))
 
 
 async def _living(kube: Kube, *, patient: bool) -> set[str]:
