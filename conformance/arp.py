@@ -73,8 +73,9 @@ def unanswered(asked: Sequence[float], frames: Iterable[Arp], address: str, sinc
 
     That is what a client without the address in its cache waits, besides its own pauses between questions.
     """
-    answered = sorted(one.at for one in frames if one.answers(address) and one.at >= since)
-    return answered[0] - since if answered and any(at >= since for at in asked) else float("inf")
+    first = min((at for at in asked if at >= since), default=float("inf"))
+    answered = [one.at for one in frames if one.answers(address) and one.at >= first]
+    return min(answered, default=float("inf")) - since
 
 
 def _mac(data: bytes) -> str:

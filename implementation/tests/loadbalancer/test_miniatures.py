@@ -50,6 +50,10 @@ WRONG = {
         "s = lb_never_takes_over.speaker; s.main = lambda args: 0; lb_never_takes_over.main([]);"
         "assert s.Pace(hold_down=1.0).silent > 1e6"
     ),
+    "lb-waits-for-the-paused": (
+        "s = lb_waits_for_the_paused.speaker; s.main = lambda args: 0; lb_waits_for_the_paused.main([]);"
+        "assert s.Pace(hold_down=1.0).process > 1e6 and s.Pace(hold_down=1.0).silent == 3"
+    ),
     "lb-tells-nobody": (
         "lb_tells_nobody.speaker.main = lambda args: 0; lb_tells_nobody.main([]);"
         "from implementation.loadbalancer import arp; b = arp.Bursts(); b.start('a', 0.0);"
