@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import cast
+from typing import Any
 
-from clusters.base import CanCutLink, CanKillNode, CanPauseNode, Node
+from clusters.base import Node
 from conformance import measuring, objects
 from conformance.balanced import ECHO_PORT, address_of, pool_of
 from conformance.expectations import Answered
@@ -30,6 +30,8 @@ BACK = {"power loss": 2.0, "cable pulled": 1.0, "pause": 1.0}  # seconds of that
 ALONE = 1.5  # seconds a node is away where no load balancer could take over
 PATIENT = 3  # times the bound, when it is paused: those who know its MAC lose nothing meanwhile
 DEFAULT_BOUND = "10"  # MetalLB: above 10 s is a bug
+
+Act = Callable[[], Awaitable[float]]
 
 
 class Kind(StrEnum):
@@ -119,9 +121,9 @@ async def measure(lab: Lab, kind: Kind) -> Failover:
         return Failover(kind, "", surviving)
     times = PATIENT if kind is Kind.PAUSE else 2
     after = times * bound(lab) + 0.3 if found.address else ALONE  # nothing moves where nobody balances
-    about, mend = found.address, _heal(lab, kind, node)
+    about, (act, mend) = found.address, _fault(lab, kind, node)
     try:
-        fault = await around(lab, aims, _act(lab, kind, node), after=after, about=about)
+        fault = await around(lab, aims, act, after=after, about=about)
         heal = await around(lab, aims, mend, after=BACK[kind], control=CALM, about=about)
     except BaseException:
         await mend()  # nothing after this may meet a broken cluster
@@ -146,22 +148,13 @@ def aims_of(lab: Lab, found: Ground, node: str) -> dict[str, Aim]:
     return aims
 
 
-def _act(lab: Lab, kind: Kind, node: str) -> Callable[[], Awaitable[float]]:
-    cluster = lab.rig.cluster
-    acts: dict[Kind, Callable[[], Awaitable[float]]] = {
-        Kind.POWER: lambda: cast(CanKillNode, cluster).kill_node(node),
-        Kind.CABLE: lambda: cast(CanCutLink, cluster).cut_link(node, silently=False),
-        Kind.PAUSE: lambda: cast(CanPauseNode, cluster).pause_node(node),
-    }
-    return acts[kind]
-
-
-def _heal(lab: Lab, kind: Kind, node: str) -> Callable[[], Awaitable[float]]:
-    cluster = lab.rig.cluster
-    acts: dict[Kind, Callable[[], Awaitable[float]]] = {
-        Kind.POWER: lambda: cast(CanKillNode, cluster).revive_node(node),
-        Kind.CABLE: lambda: cast(CanCutLink, cluster).heal_link(node),
-        Kind.PAUSE: lambda: cast(CanPauseNode, cluster).resume_node(node),
+def _fault(lab: Lab, kind: Kind, node: str) -> tuple[Act, Act]:
+    """What takes the node away, and what brings it back."""
+    cluster: Any = lab.rig.cluster  # with the powers that the requirements need
+    acts: dict[Kind, tuple[Act, Act]] = {
+        Kind.POWER: (lambda: cluster.kill_node(node), lambda: cluster.revive_node(node)),
+        Kind.CABLE: (lambda: cluster.cut_link(node, silently=False), lambda: cluster.heal_link(node)),
+        Kind.PAUSE: (lambda: cluster.pause_node(node), lambda: cluster.resume_node(node)),
     }
     return acts[kind]
 
