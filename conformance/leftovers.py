@@ -59,6 +59,11 @@ async def keep_alive(kube: Kube, namespace: str, run: str) -> None:
             continue
 
 
+async def release(kube: Kube, namespace: str) -> None:
+    """Delete the run's Lease: it ends now, and not when its namespace has gone or the Lease is old."""
+    await kube.delete("Lease", LEASE_API, namespace, LEASE)
+
+
 async def alive(kube: Kube) -> set[str]:
     """The runs that live on this cluster."""
     leases = await kube.list("Lease", LEASE_API, RUN_LABEL)

@@ -241,6 +241,7 @@ class Rig:
 
     async def _remove(self) -> None:
         with suppress(KubeError):  # an API server that is away keeps them; the next run says so
+            await leftovers.release(self.kube, self.namespace)
             found = await leftovers.made(self.kube, f"{RUN_LABEL}={self.run}")
             paths = [(one.kind, one.api_version, one.namespace, one.name) for one in found]
             await asyncio.gather(*[self.kube.delete(*path) for path in paths], return_exceptions=True)
