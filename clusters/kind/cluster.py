@@ -92,7 +92,7 @@ class KindCluster(KubeconfigCluster):
         await super().close()
         for container in self._hosts.values():
             with suppress(ClusterError):
-                await docker("rm", "-f", container)
+                await docker("rm", "-f", "-v", container)
         self._hosts.clear()
         if self._made and not self.options.keep:
             await making.remove(self.options.name)
@@ -170,7 +170,7 @@ class KindCluster(KubeconfigCluster):
 
     async def remove_strays(self, names: Sequence[str]) -> None:
         """See :class:`clusters.base.CanStray`."""
-        await docker("rm", "-f", *names)
+        await docker("rm", "-f", "-v", *names)
 
     async def broken(self) -> dict[str, str]:
         """See :class:`clusters.base.CanMend`."""
