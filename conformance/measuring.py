@@ -149,6 +149,15 @@ def outage(measured: Measured, name: str) -> float:
     return round(longest.outage, 6) if longest else 0.0
 
 
+def newcomer(measured: Measured, address: str) -> float | None:
+    """Seconds after the act until who asks for the address by ARP is answered, infinite when nobody does.
+
+    None when nobody asked.
+    """
+    heard = measured.witnessed
+    return None if heard is None else arp.unanswered(heard.asked, heard.frames, address, measured.acted)
+
+
 def expect_gap(
     lab: Lab, measured: Measured, name: str, bound: float, says: str, acceptable: Expectation | None = None,
     *, prefix: str = "",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from conformance.arp import unanswered
 from conformance.expectations import Answered
 from conformance.failover import BALANCED_TCP, BALANCED_UDP, PATIENT, Failover, Kind, bound, found_node, lose
 from conformance.features import Feature
 from conformance.kinds import NOISE
 from conformance.lab import Lab
-from conformance.measuring import ASK_INTERVAL, Measured, expect_gap, noise, record
+from conformance.measuring import ASK_INTERVAL, Measured, expect_gap, newcomer, noise, record
 from conformance.requirements import Level, requirement
 
 SERIES = (BALANCED_UDP, BALANCED_TCP)
@@ -29,10 +28,9 @@ def found_by_a_newcomer(lab: Lab, kind: Kind, fault: Measured) -> None:
     A paused node forwards for those who know its MAC, so only a newcomer sees that nobody answers for it;
     whoever takes over may make sure first, and has PATIENT times as long.
     """
-    heard, address = fault.witnessed, fault.series[BALANCED_UDP][0].probe.target[0]
-    if heard is None:
+    cold = newcomer(fault, fault.series[BALANCED_UDP][0].probe.target[0])
+    if cold is None:
         return
-    cold = unanswered(heard.asked, heard.frames, address, fault.acted)
     lab.value(f"cold_client_after_{kind.replace(' ', '_')}_s", round(min(cold, 999.0), 6))
     if kind is Kind.PAUSE and noise(fault, BALANCED_UDP) <= NOISE * bound(lab):
         longest = PATIENT * bound(lab)
