@@ -32,6 +32,7 @@ WATCH_SECONDS = (
 LIST_SECONDS = 60.0
 READ_AT_ONCE = 1 << 19  # bytes
 FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between tries while the server is away
+ABSENT_SECONDS = 2.0  # between looks whether a kind the server did not know has been installed
 
 
 class WatchError(Exception):
@@ -40,6 +41,10 @@ class WatchError(Exception):
 
 class Expired(WatchError):
     """The server no longer knows the version we were at (410): list again, at once."""
+
+
+class Absent(WatchError):
+    """The server does not know an optional kind (404)."""
 
 
 class _Meta(msgspec.Struct, rename="camel"):
@@ -70,12 +75,15 @@ class Part(NamedTuple):
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """What to follow: ``path`` of the collection and selectors."""
+    """What to follow: ``path`` of the collection and selectors. An ``optional`` kind the server may not know
+    (yet): until it was seen once, that counts as a list without objects.
+    """
 
     name: str
     path: str
     labels: str = ""
     fields: str = ""
+    optional: bool = False
 
     def selectors(self) -> dict[str, str]:
         """Its selectors as parameters of a request."""
@@ -182,6 +190,10 @@ class Watch:
                 await self._watch()
             except Expired:
                 self._version = ""
+            except Absent:
+                self._answered()
+                self._on_list(Part([]))
+                await asyncio.sleep(ABSENT_SECONDS)
             except (WatchError, aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
                 if isinstance(error, msgspec.MsgspecError):
                     self._version = ""  # the same bytes would come again: only a list gets past them
@@ -209,6 +221,8 @@ class Watch:
         params = self._params() if self._listed else self._params(resourceVersion="0")
         listing, first = Listing(), True
         async with self._server.get(self._kind.path, params, timeout) as answer:
+            if answer.status == 404 and self._kind.optional and not self._listed:
+                raise Absent("list: 404")
             if answer.status != 200:
                 raise WatchError(f"list: {answer.status} {_said(await answer.read())}")
             async for chunk in answer.content.iter_any():

@@ -23,11 +23,11 @@ from implementation.loadbalancer import health, inputs
 from implementation.loadbalancer.allocate import Allocator
 from implementation.loadbalancer.assignment import Decision, decide
 from implementation.loadbalancer.keys import OWN_SECRET
-from implementation.loadbalancer.sources import Follow, Objects, Sources, labels_by_name
+from implementation.loadbalancer.sources import Objects, Sources, labels_by_name
 from implementation.objects.balanced import BalancedService, parse_balanced
 from implementation.objects.fields import ObjectError
 from implementation.status import Subject, WriteError, Writer
-from implementation.watch import Kind, Server
+from implementation.watch import Kind, Server, Watch
 
 log = logging.getLogger("loadbalancer.controller")
 
@@ -80,12 +80,12 @@ class Controller:
         self._secret_done = False
         self.metrics = Metrics()
 
-    def watches(self, server: Server) -> list[Follow]:
+    def watches(self, server: Server) -> list[Watch]:
         """Everything to be followed."""
         return [
             *self._sources.watches(server),
-            Follow(server, Kind("services", "/api/v1/services"), self._services),
-            Follow(server, Kind("namespaces", "/api/v1/namespaces"), self._namespaces),
+            self._services.watch(server, Kind("services", "/api/v1/services")),
+            self._namespaces.watch(server, Kind("namespaces", "/api/v1/namespaces")),
         ]
 
     def missing(self) -> str:

@@ -19,13 +19,13 @@ from implementation.loadbalancer.announcer import Order, Report
 from implementation.loadbalancer.elect import Endpoint
 from implementation.loadbalancer.keys import OWN_SECRET, USER_SECRET, key_of
 from implementation.loadbalancer.member import Desired
-from implementation.loadbalancer.sources import Follow, Objects, Sources
+from implementation.loadbalancer.sources import Objects, Sources
 from implementation.loadbalancer.wanted import Wanted, wanted
 from implementation.objects.balanced import parse_balanced, parse_balanced_node
 from implementation.objects.fields import ObjectError
 from implementation.objects.slice import parse_slice
 from implementation.status import Subject, Writer
-from implementation.watch import Kind, Server
+from implementation.watch import Kind, Server, Watch
 
 log = logging.getLogger("loadbalancer.speaker")
 
@@ -105,16 +105,16 @@ class Informer:
     def _touched(self, _key: str) -> None:
         self._wake.set()
 
-    def watches(self, server: Server) -> list[Follow]:
+    def watches(self, server: Server) -> list[Watch]:
         """Everything to be followed."""
         secrets = f"/api/v1/namespaces/{self._options.namespace}/secrets"
         return [
             *self._sources.watches(server),
-            Follow(server, Kind("services", "/api/v1/services"), self._services),
-            Follow(server, Kind("endpointslices", "/apis/discovery.k8s.io/v1/endpointslices"), self._slices),
-            Follow(server, Kind("nodes", "/api/v1/nodes"), self._nodes),
-            Follow(server, Kind("secrets", secrets, "", f"metadata.name={USER_SECRET}"), self._user_secret),
-            Follow(server, Kind("secrets", secrets, "", f"metadata.name={OWN_SECRET}"), self._own_secret),
+            self._services.watch(server, Kind("services", "/api/v1/services")),
+            self._slices.watch(server, Kind("endpointslices", "/apis/discovery.k8s.io/v1/endpointslices")),
+            self._nodes.watch(server, Kind("nodes", "/api/v1/nodes")),
+            self._user_secret.watch(server, Kind("secrets", secrets, "", f"metadata.name={USER_SECRET}")),
+            self._own_secret.watch(server, Kind("secrets", secrets, "", f"metadata.name={OWN_SECRET}")),
         ]
 
     def missing(self) -> str:

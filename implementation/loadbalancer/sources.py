@@ -6,11 +6,9 @@ in force.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 
-import aiohttp
 import msgspec
 
 from implementation.loadbalancer.pools import Configuration, configuration
@@ -18,12 +16,9 @@ from implementation.objects.balanced import parse_labels
 from implementation.objects.fields import ObjectError
 from implementation.objects.poolmap import parse_config_map
 from implementation.objects.pools import parse_l2_advertisement, parse_pool
-from implementation.watch import FIRST_WAIT, Kind, Part, Server, Watch
+from implementation.watch import Kind, Part, Server, Watch
 
 log = logging.getLogger("loadbalancer.config")
-
-_KNOWN, _UNKNOWN = "known", "unknown"
-ABSENT_SECONDS = 2.0  # between looks whether a kind the server did not know has been installed
 
 
 class Objects:
@@ -34,6 +29,10 @@ class Objects:
         self.synced = False
         self._coming: dict[str, msgspec.Raw] = {}
         self._changed, self._listed = changed, listed
+
+    def watch(self, server: Server, kind: Kind) -> Watch:
+        """What to run to have those of this kind here."""
+        return Watch(server, kind, self.on_list, self.on_event)
 
     def on_list(self, part: Part) -> None:
         """Take a list, which is told with its last part."""
@@ -92,15 +91,15 @@ class Sources:
         self._adverts = Objects(lambda _key: again(), again)
         self._map = Objects(lambda _key: again(), again)
         self._followed = (
-            (Kind("ipaddresspools", f"{group}/ipaddresspools"), self._pools),
-            (Kind("l2advertisements", f"{group}/l2advertisements"), self._adverts),
+            (Kind("ipaddresspools", f"{group}/ipaddresspools", optional=True), self._pools),
+            (Kind("l2advertisements", f"{group}/l2advertisements", optional=True), self._adverts),
             (Kind("configmaps", f"/api/v1/namespaces/{namespace}/configmaps", fields="metadata.name=config"),
              self._map),
         )
 
-    def watches(self, server: Server) -> list[Follow]:
+    def watches(self, server: Server) -> list[Watch]:
         """What to run beside each other to stay informed."""
-        return [Follow(server, kind, objects) for kind, objects in self._followed]
+        return [objects.watch(server, kind) for kind, objects in self._followed]
 
     def _again(self) -> None:
         if not all(objects.synced for _, objects in self._followed):
@@ -124,42 +123,6 @@ class Sources:
             self._changed()
         elif healed:
             self._changed()
-
-
-class Follow:
-    """A watch of a kind that the server may not know (yet): unknown counts as a list without objects."""
-
-    def __init__(self, server: Server, kind: Kind, objects: Objects) -> None:
-        self._server, self._kind, self._objects = server, kind, objects
-
-    async def run(self) -> None:
-        """Follow until cancelled."""
-        failures = 0
-        while (told := await self._asked()) != _KNOWN:
-            if told == _UNKNOWN:
-                self._server.found(self._kind.name)
-                failures = 0
-                if not self._objects.synced:
-                    self._objects.on_list(Part([]))
-            else:
-                # Neither yes nor no: a watch begun now would wait for ever for a kind that is not there.
-                failures += 1
-                if failures > 1:
-                    self._server.lost(self._kind.name, told)
-            pause = FIRST_WAIT * 2 ** min(failures, 10) if failures else ABSENT_SECONDS
-            await asyncio.sleep(min(ABSENT_SECONDS, pause))
-        await Watch(self._server, self._kind, self._objects.on_list, self._objects.on_event).run()
-
-    async def _asked(self) -> str:
-        """Whether the server has this kind, or why it does not say."""
-        timeout = aiohttp.ClientTimeout(total=10)
-        try:
-            # With its selectors: who may read one Secret by name may not list them all.
-            asked = {"limit": "1", **self._kind.selectors()}
-            async with self._server.get(self._kind.path, asked, timeout) as answer:
-                return {200: _KNOWN, 404: _UNKNOWN}.get(answer.status, f"list: {answer.status}")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return str(error) or type(error).__name__
 
 
 def labels_by_name(objects: Objects) -> dict[str, dict[str, str]]:

@@ -20,12 +20,12 @@ from implementation.tests.build import service_json
 class Rig:
     """A watch of Services that remembers what it was told."""
 
-    def __init__(self, api: Api, url: str) -> None:
+    def __init__(self, api: Api, url: str, kind: watch.Kind = watch.SERVICES) -> None:
         self.api, self.server = api, watch.Server(Access(server=url, token="secret"))
         self.lists: list[list[str]] = []
         self.events: list[tuple[str, str]] = []
         self.task = asyncio.create_task(
-            watch.Watch(self.server, watch.SERVICES, self._on_list, self._on_event).run()
+            watch.Watch(self.server, kind, self._on_list, self._on_event).run()
         )
 
     def _on_list(self, part: watch.Part) -> None:
@@ -118,6 +118,30 @@ async def test_a_forgotten_version_means_a_new_list(rig: Rig) -> None:
 async def test_the_same_as_an_event_in_the_stream(rig: Rig) -> None:
     rig.api.tell("services", b'{"type":"ERROR","object":{"kind":"Status","code":410,"message":"gone"}}')
     await rig.until(lambda: len(rig.lists) == 2)
+
+
+async def test_an_optional_kind_is_empty_until_it_is_known_and_never_empty_for_a_404_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "ABSENT_SECONDS", 0.01)
+    api = Api()
+    api.status = 404
+    rig = Rig(api, await api.start(), watch.Kind("services", "/api/v1/services", optional=True))
+    try:
+        await rig.until(lambda: [] in rig.lists)
+        api.put("services", service_json("a"))
+        api.status = 200
+        await rig.until(lambda: ["a"] in rig.lists)
+        known = len(rig.lists)
+        await rig.until(lambda: bool(api._watchers))
+        api.status, asked = 404, len(api.requests)
+        api.tell("services", b'{"type":"ERROR","object":{"kind":"Status","code":410,"message":"gone"}}')
+        await rig.until(lambda: len(api.requests) >= asked + 2)
+        assert rig.lists[known:] == [], "a kind that was known is not believed to be gone"
+    finally:
+        rig.task.cancel()
+        await rig.server.close()
+        await api.stop()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from implementation.kubeconfig import Access
-from implementation.loadbalancer import health, sources
+from implementation import watch
+from implementation.loadbalancer import health
 from implementation.loadbalancer.controller import Controller
 from implementation.loadbalancer.keys import OWN_SECRET
 from implementation.status import Writer
@@ -197,7 +198,7 @@ async def test_a_changed_pool_moves_whom_it_no_longer_allows(bench: Any) -> None
 
 
 async def test_metallb_s_objects_are_taken_once_their_kinds_exist(bench: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(sources, "ABSENT_SECONDS", 0.05)
+    monkeypatch.setattr(watch, "ABSENT_SECONDS", 0.05)
     bench.api.put(**service("web"))
     await bench.controller()
     bench.api.known_groups = True
