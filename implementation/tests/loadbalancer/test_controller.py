@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from implementation.kubeconfig import Access
 from implementation import watch
+from implementation.kubeconfig import Access
 from implementation.loadbalancer import health
 from implementation.loadbalancer.controller import Controller
 from implementation.loadbalancer.keys import OWN_SECRET
