@@ -1,7 +1,7 @@
 """A real kube-apiserver, with etcd, that holds very many Services, for `ci/bench/proxy --apiserver`.
 
 Its moment of acknowledgement is when its answer to a change has come. It is filled once; each proxy gets it
-anew over the same data. What it takes from feed.py are the objects themselves, so both hold the same.
+anew over the same data. What it takes from scale.py are the objects themselves, so both hold the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import feed
+import scale
 
 from clusters import controlplane
 from clusters.netns import realplane
@@ -39,13 +39,13 @@ users: [{{name: u, user: {{token: {token}}}}}]
 
 
 def plain(made: dict[str, Any], kind: str, version: str) -> dict[str, Any]:
-    """An object of feed.py as a client writes it: what the server gives is left out."""
+    """An object of scale.py as a client writes it: what the server gives is left out."""
     meta = {name: made["metadata"][name] for name in ("name", "labels", "namespace")}
     return {"kind": kind, "apiVersion": version, **made, "metadata": meta}
 
 
 class Server:
-    """The same as feed.Feed to who measures; ``listed`` stays 0, as nobody tells when a list is out."""
+    """The same as scale.Feed to who measures; ``listed`` stays 0, as nobody tells when a list is out."""
 
     def __init__(self, size: int, programs: Path) -> None:
         self.size, self.spare, self.listed = size, 0, 0.0
@@ -87,9 +87,9 @@ class Server:
         """Replace the older endpoint of Service ``number`` by an address never used; gives it, and when."""
         assert self._calls is not None
         self.spare += 1
-        new = str(feed.SPARE + self.spare)
-        self._addresses[number] = [(self._addresses.get(number) or feed.endpoints(number))[1], new]
-        body = plain(feed.slice_of(number, self._addresses[number]), "EndpointSlice", "discovery.k8s.io/v1")
+        new = str(scale.SPARE + self.spare)
+        self._addresses[number] = [(self._addresses.get(number) or scale.endpoints(number))[1], new]
+        body = plain(scale.slice_of(number, self._addresses[number]), "EndpointSlice", "discovery.k8s.io/v1")
         self._calls.must("PUT", f"{SLICES}/{body['metadata']['name']}", body)
         return new, time.monotonic()
 
@@ -121,17 +121,17 @@ class Server:
     def _fill(self, host: str) -> None:
         assert self._calls is not None
         self._calls.must("POST", "/api/v1/namespaces", {"metadata": {"name": "scale"}})
-        node = feed.node() | {"metadata": {"name": feed.NODE}}
+        node = scale.node() | {"metadata": {"name": scale.NODE}}
         self._calls.must("POST", "/api/v1/nodes", node)
-        self._calls.must("PUT", f"/api/v1/nodes/{feed.NODE}/status", node)
+        self._calls.must("PUT", f"/api/v1/nodes/{scale.NODE}/status", node)
         numbers, failed = itertools.count(), []
 
         def write() -> None:
             calls = Calls(host, self._where.pki / "ca.crt")
             try:
                 while (number := next(numbers)) < self.size and not failed:
-                    ends = feed.slice_of(number, feed.endpoints(number))
-                    calls.must("POST", SERVICES, plain(feed.service(number), "Service", "v1"))
+                    ends = scale.slice_of(number, scale.endpoints(number))
+                    calls.must("POST", SERVICES, plain(scale.service(number), "Service", "v1"))
                     calls.must("POST", SLICES, plain(ends, "EndpointSlice", "discovery.k8s.io/v1"))
             except (OSError, RuntimeError) as error:
                 failed.append(error)
