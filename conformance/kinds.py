@@ -8,66 +8,28 @@ values are in ``values.py``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conformance import outages, statistics
-from conformance.evidence import Outcome
-from conformance.expectations import Answered, Expectation, ExpectationError, from_json
-
-
-class Verdict(StrEnum):
-    """What can be said of a requirement, worst first: of several, the first one in this order wins.
-
-    A violation once proven stays proven, whatever the suite got wrong afterwards; so fail stands before
-    suite-error, and pass, which needs everything to be well, stands last.
-    """
-
-    FAIL = "fail"
-    SUITE_ERROR = "suite-error"
-    UNKNOWN = "unknown"
-    NOT_RUN = "not-run"
-    UNSUPPORTED = "unsupported"
-    PASS = "pass"
-
-
-class ParameterError(Exception):
-    """An expect record has parameters that its kind does not take: the suite's own mistake."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One attempt of a series, with from where to where it went."""
-
-    outcome: Outcome
-    origin: str = ""
-    target: str = ""
-    protocol: str = ""
-
-    def order(self) -> tuple[Any, ...]:
-        """Sorts attempts by time; those of one instant by what they are, so no order of records matters."""
-        return (self.outcome.at, str(self.outcome.to_row()), self.origin, self.target, self.protocol)
-
-
-@dataclass(frozen=True)
-class Check:
-    """What one expectation came to."""
-
-    verdict: Verdict
-    expected: str
-    actual: str
-    decided: Attempt | None = None  # the attempt that decided, where one did
-    numbers: Mapping[str, Any] = field(default_factory=dict)
-
-
-Judge = Callable[[Sequence[Attempt], Mapping[str, Any]], Check]
+from conformance.checks import (
+    Attempt,
+    Check,
+    Judge,
+    ParameterError,
+    Verdict,
+    chance_of,
+    expectation_of,
+    many,
+    names_of,
+    number_of,
+)
+from conformance.expectations import Answered, Expectation
 
 
 def every(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     """All attempts are ``acceptable``. The 95 % upper bound of what may still fail is reported."""
-    acceptable = _acceptable(params)
+    acceptable = expectation_of(params)
     sent = _sent(attempts)
     bad = [one for one in sent if not acceptable.accepts(one.outcome)]
     bound = statistics.upper_bound(len(bad), len(sent))
@@ -91,7 +53,8 @@ def settles(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
 
     Attempts sent before ``since`` do not count. At least ``streak`` of them (default 1) must be acceptable.
     """
-    acceptable, within, since = _acceptable(params), _number(params, "within"), _number(params, "since")
+    acceptable = expectation_of(params)
+    within, since = number_of(params, "within"), number_of(params, "since")
     later = [one for one in attempts if one.outcome.at >= since]
     sent = _sent(later)
     expected = f"{acceptable.sentence()} within {within:g} s, and from then on"
@@ -107,7 +70,7 @@ def settles(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
         return Check(Verdict.FAIL, expected, said, last, numbers)
     if not sent:
         return _unless_errors(later, expected, "", numbers)
-    took, streak = sent[start].outcome.at - since, int(_number(params, "streak", 1))
+    took, streak = sent[start].outcome.at - since, int(number_of(params, "streak", 1))
     numbers["settled_s"] = round(took, 6)
     if len(sent) - start < streak:
         said = f"not settled: only the last {len(sent) - start} of {many(len(sent), 'attempt')} so"
@@ -124,9 +87,9 @@ def shares(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     Fails when the exact test proves the shares unequal at ``alpha``, or when, with ``minimum`` attempts or
     more (default: enough to see a shift of the tolerance with 99.9 %), one lies outside. Fewer are unknown.
     """
-    backends = _names(params, "backends")
-    alpha, tolerance = _chance(params, "alpha", statistics.ALPHA), _chance(params, "tolerance", 0.10)
-    minimum = int(_number(params, "minimum", statistics.sample_size(len(backends), tolerance, alpha)))
+    backends = names_of(params, "backends")
+    alpha, tolerance = chance_of(params, "alpha", statistics.ALPHA), chance_of(params, "tolerance", 0.10)
+    minimum = int(number_of(params, "minimum", statistics.sample_size(len(backends), tolerance, alpha)))
     expected = (f"each of {len(backends)} backends takes {1 / len(backends):.1%} ± {tolerance:.0%} of at "
                 f"least {minimum} connections, and nobody else any")
     stray = _stray(attempts, backends, expected)
@@ -156,7 +119,7 @@ def covers(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
 
     A backend unseen by chance fails with at most ``alpha``; fewer attempts than that takes are unknown.
     """
-    backends, alpha = _names(params, "backends"), _chance(params, "alpha", statistics.ALPHA)
+    backends, alpha = names_of(params, "backends"), chance_of(params, "alpha", statistics.ALPHA)
     expected = f"every one of {many(len(backends), 'backend')} answers, and nobody else"
     stray = _stray(attempts, backends, expected)
     if stray:
@@ -176,7 +139,7 @@ def covers(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
 
 def single(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     """One backend answers all attempts (two at least), one of ``backends`` where these are given."""
-    backends = _names(params, "backends") if "backends" in params else None
+    backends = names_of(params, "backends") if "backends" in params else None
     sent = _sent(attempts)
     expected = f"one and the same backend answers {many(len(sent), 'attempt')}"
     stray = _stray(attempts, backends, expected)
@@ -200,7 +163,7 @@ def longest_gap(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check
     """
     if "since" in params:
         return _after_fault(attempts, params)
-    acceptable, bound = _acceptable(params, Answered()), _number(params, "bound")
+    acceptable, bound = expectation_of(params, Answered()), number_of(params, "bound")
     expected = f"never longer than {bound:g} s without: {acceptable.sentence()}"
     longest, decided = 0.0, None
     for origin in sorted({one.origin for one in attempts}):
@@ -223,8 +186,8 @@ NOISE = 0.2  # of the bound: above it the measurement says nothing
 
 def _after_fault(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     """One series around a fault: control, longest gap, outage, lost time, number of gaps, time to heal."""
-    acceptable, bound = _acceptable(params, Answered()), _number(params, "bound")
-    since, interval = _number(params, "since"), _number(params, "interval")
+    acceptable, bound = expectation_of(params, Answered()), number_of(params, "bound")
+    since, interval = number_of(params, "since"), number_of(params, "interval")
     sent = _sent(attempts)
     marks = _marks(sent, acceptable)
     if not any(mark.at < since for mark in marks) or not any(mark.at >= since for mark in marks):
@@ -275,7 +238,7 @@ def _marks(sent: Sequence[Attempt], acceptable: Expectation) -> list[outages.Mar
 def lost(attempts: Sequence[Attempt], params: Mapping[str, Any]) -> Check:
     """Attempts not acceptable, each worth ``interval`` seconds of its schedule, make at most ``bound`` s."""
     acceptable, bound, interval = (
-        _acceptable(params, Answered()), _number(params, "bound"), _number(params, "interval"))
+        expectation_of(params, Answered()), number_of(params, "bound"), number_of(params, "interval"))
     bad = [one for one in _sent(attempts) if not acceptable.accepts(one.outcome)]
     seconds = len(bad) * interval
     numbers = {"n": len(_sent(attempts)), "violations": len(bad), "lost_s": round(seconds, 6)}
@@ -316,45 +279,3 @@ def _stray(attempts: Sequence[Attempt], backends: Sequence[str] | None, expected
 def _sent(attempts: Sequence[Attempt]) -> list[Attempt]:
     """Those that say something about who is judged."""
     return [one for one in attempts if one.outcome.kind != "error"]
-
-
-def _acceptable(params: Mapping[str, Any], default: Expectation | None = None) -> Expectation:
-    if default is not None and "acceptable" not in params:
-        return default
-    try:
-        return from_json(given(params, "acceptable"))
-    except ExpectationError as error:
-        raise ParameterError(str(error)) from error
-
-
-def given(params: Mapping[str, Any], name: str) -> Any:
-    """The parameter ``name``, which must be there; raises ParameterError."""
-    if name not in params:
-        raise ParameterError(f"the parameter {name} is missing")
-    return params[name]
-
-
-def _number(params: Mapping[str, Any], name: str, default: float | None = None) -> float:
-    value = params.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
-        raise ParameterError(f"{name} is a number of 0 or more, not {value!r}")
-    return float(value)
-
-
-def _chance(params: Mapping[str, Any], name: str, default: float) -> float:
-    value = _number(params, name, default)
-    if not 0 < value < 1:
-        raise ParameterError(f"{name} lies between 0 and 1, {value:g} does not")
-    return value
-
-
-def _names(params: Mapping[str, Any], name: str) -> list[str]:
-    value = given(params, name)
-    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
-        raise ParameterError(f"{name} is a list of nonces, not {repr(value)[:80]}")
-    return list(dict.fromkeys(value))
-
-
-def many(count: int, word: str) -> str:
-    """``count`` and ``word``, in the plural unless it is one."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

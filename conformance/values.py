@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from conformance.kinds import Check, ParameterError, Verdict, given
+from conformance.checks import Check, ParameterError, Verdict, given
 
 
 def equals(value: Any, params: Mapping[str, Any]) -> str:

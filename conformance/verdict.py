@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from conformance import evidence, kinds, statistics, values
+from conformance.checks import Attempt, Check, ParameterError, Verdict, many
 from conformance.evidence import Record
-from conformance.kinds import Attempt, Check, ParameterError, Verdict
 
 __all__ = ["Finding", "Judgement", "Overall", "Ruling", "Verdict", "exit_code", "judge"]
 
@@ -249,7 +249,7 @@ class _Case:
         """The steps and faults until ``at``, the last three; or else what was sent."""
         told = sorted(self._of("step") + self._of("fault"), key=lambda record: (record["at"], record["text"]))
         before = [record for record in told if record["at"] <= at] or told[:1]
-        sent = f"sent {kinds.many(len(one.attempts), 'attempt')} of {one.subject}"
+        sent = f"sent {many(len(one.attempts), 'attempt')} of {one.subject}"
         sent = sent if one.attempts else f"asked for {one.subject}"
         return "; then ".join(record["text"] for record in before[-3:]) or sent
 
@@ -268,7 +268,7 @@ class _Case:
             look += ", or let `service-conformance trace` follow such a connection rule by rule"
         files = {record["file"] for record in self._of("snapshot")}
         folders = ", ".join(sorted({str(PurePosixPath(file).parent) for file in files}))
-        return f"{look}; stored on failure: {kinds.many(len(files), 'file')} in {folders}" if files else look
+        return f"{look}; stored on failure: {many(len(files), 'file')} in {folders}" if files else look
 
 
 def _last(attempts: Sequence[Attempt], decided: Attempt | None) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from typing import Any
 from markupsafe import Markup
 
 from conformance import outages, statistics
+from conformance.checks import Attempt
 from conformance.evidence import Record, outcomes_of
 from conformance.expectations import Answered, Expectation, ExpectationError, from_json
-from conformance.kinds import Attempt
 from conformance.outages import Mark
 from conformance.report import plots
 from conformance.report.plots import Bar, Lane

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from conformance import expectations, ranges
+from conformance.checks import Verdict
 from conformance.engine import Remembering
 from conformance.expectations import Answered
-from conformance.kinds import Verdict
 from conformance.kube import Answer, KubeError
 from conformance.lab import Lab
 from conformance.meanwhile import COUNT, meanwhile

@@ -14,10 +14,10 @@ from clusters.base import Frame
 from conformance import measuring, pool
 from conformance.areas.lbl2 import planned_move
 from conformance.arp import Arp
+from conformance.checks import Verdict
 from conformance.engine import Remembering
 from conformance.evidence import Outcome, parse
 from conformance.features import Declaration
-from conformance.kinds import Verdict
 from conformance.kube import Answer, KubeError
 from conformance.lab import Lab
 from conformance.measuring import Measured, Witnessed, around, expect_gap, outage, record, udp

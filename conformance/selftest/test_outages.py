@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies
 
+from conformance.checks import Attempt, ParameterError, Verdict
 from conformance.evidence import Outcome
-from conformance.kinds import Attempt, ParameterError, Verdict, longest_gap
+from conformance.kinds import longest_gap
 from conformance.outages import Mark, gaps, lost, measure
 
 STEP = 0.005

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conformance.checks import Attempt
 from conformance.evidence import Outcome, Record
 from conformance.expectations import Answered
-from conformance.kinds import Attempt
 from conformance.kinds import longest_gap as judged
 from conformance.report import pictures, plots
 from conformance.report.plots import Bar, Lane
