@@ -18,7 +18,7 @@ from conformance.balanced import ECHO_PORT, address_of, pool_of
 from conformance.expectations import Answered
 from conformance.features import Feature
 from conformance.lab import Backends, Lab, Served
-from conformance.measuring import Measured, announcer, around, tcp, udp
+from conformance.measuring import Measured, around, sole_announcer, tcp, udp
 from conformance.timing import Aim, settles
 from conformance.vantage import VantageGone
 
@@ -110,7 +110,7 @@ async def measure(lab: Lab, kind: Kind) -> Failover:
     found = await ground(lab)
     node = lab.workers[-1].name  # the API server shall live
     if lab.declaration.supports(Feature.LOAD_BALANCER_L2):
-        node, _ = await announcer(lab, found.address) if found.address else ("", "")
+        node, _ = await sole_announcer(lab, found.address) if found.address else ("", "")
     if not node:
         return Failover(kind, "", frozenset())
     surviving = await serve_without(lab, found, node)

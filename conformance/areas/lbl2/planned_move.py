@@ -7,7 +7,7 @@ from conformance.balanced import ECHO_PORT, balanced, exclude
 from conformance.expectations import Answered
 from conformance.features import Feature
 from conformance.lab import Lab
-from conformance.measuring import Measured, announcer, around, expect_gap, record, udp
+from conformance.measuring import Measured, around, expect_gap, record, sole_announcer, udp
 from conformance.objects import port
 from conformance.requirements import Level, requirement
 from conformance.timing import Aim
@@ -43,7 +43,7 @@ async def planned_move(lab: Lab) -> None:
     aim, accepted = Aim(lab.outside, udp((address, ECHO_PORT))), Answered(by=backends.nonces)
     if not await lab.serves("before", [aim.sending(20)], accepted, "a pod answers at the address"):
         return
-    node, old = await announcer(lab, address)
+    node, old = await sole_announcer(lab, address)
     if not node:
         lab.evidence.unknown(lab.id, f"not exactly one node answers for {address}, so none can be moved away")
         return
