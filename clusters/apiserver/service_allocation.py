@@ -15,22 +15,18 @@ from clusters.apiserver import service_fields as fields
 from clusters.apiserver.allocation import (
     IP_ALLOCATED,
     IP_ELSEWHERE,
-    PORT_ALLOCATED,
     Full,
     Network,
     Pool,
-    Taken,
     Transaction,
     address_pool,
     address_span,
     port_pool,
 )
-from clusters.apiserver.builtin import builtin
 from clusters.apiserver.service_families import keeps_dual_preference, settle_families
 from clusters.apiserver.service_fields import HEADLESS, Spec
-from clusters.apiserver.status import FieldError, Refused, internal, invalid, invalid_object
-
-SERVICE = builtin("", "v1", "services")
+from clusters.apiserver.service_ports import SERVICE, NodePorts
+from clusters.apiserver.status import Refused, internal, invalid, invalid_object
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class Allocator:
             name: address_pool(network, rng, kept_ips) for name, network in self.networks.items()
         }
         kept_ports = [port for r in self.reserved.values() for port in r.node_ports.values()]
-        self.ports = port_pool(*ports, rng, kept_ports)
+        self.ports = NodePorts(port_pool(*ports, rng, kept_ports))
 
     @property
     def families(self) -> list[str]:
@@ -78,9 +74,9 @@ class Allocator:
         try:
             self._take_addresses(name, new, deal)
             if fields.needs_node_port(new):
-                self._take_new_ports(name, new, deal)
+                self.ports.take_new(name, new, deal)
             if fields.needs_health_check_port(new):
-                self._take_health_check_port(new, deal)
+                self.ports.take_health_check(new, deal)
         except Refused:
             deal.revert()
             raise
@@ -97,7 +93,7 @@ class Allocator:
         deal = Transaction(dry_run)
         try:
             self._change_addresses(name, new, old, deal)
-            self._change_ports(name, new, old, deal)
+            self.ports.change(name, new, old, deal)
         except Refused:
             deal.revert()
             raise
@@ -143,9 +139,9 @@ class Allocator:
             if address != HEADLESS and (pool := self.addresses.get(fields.family(address))) is not None:
                 yield pool, int(ipaddress.ip_address(address))
         for port in fields.node_ports(spec):
-            yield self.ports, port
+            yield self.ports.pool, port
         if fields.needs_health_check_port(spec) and "healthCheckNodePort" in spec:
-            yield self.ports, spec["healthCheckNodePort"]
+            yield self.ports.pool, spec["healthCheckNodePort"]
 
     def _prefer_reserved(self, key: str, new: Spec) -> None:
         kept = self.reserved.get(key)
@@ -163,7 +159,7 @@ class Allocator:
         if fields.allocates_node_ports(new):
             for port in new.get("ports", ()):
                 wanted = kept.node_ports.get(port["port"])
-                if wanted and not port.get("nodePort") and wanted not in self.ports.taken:
+                if wanted and not port.get("nodePort") and wanted not in self.ports.pool.taken:
                     port["nodePort"] = wanted
 
     def _families(self, name: str, new: Spec, old: Spec | None) -> None:
@@ -236,106 +232,3 @@ class Allocator:
         pool = self.addresses.get(fields.family(address))
         if pool is not None:
             deal.release_later(pool, int(ipaddress.ip_address(address)))
-
-    def _take_port(self, number: int, deal: Transaction) -> None:
-        """Taken: not in the range, or somebody has it. A dry run takes nothing and, as upstream, skips
-        the range.
-        """
-        if deal.dry_run:
-            if number in self.ports.taken or number in deal.pretended:
-                raise Taken(PORT_ALLOCATED)
-            deal.pretended.append(number)
-            return
-        if number not in self.ports:
-            raise Taken(
-                "provided port is not in the valid range. The range of valid ports is "
-                f"{self.ports.first}-{self.ports.last}"
-            )
-        if not self.ports.take(number):
-            raise Taken(PORT_ALLOCATED)
-        deal.note_taken(self.ports, number)
-
-    def _next_port(self, deal: Transaction) -> int:
-        """Full: no port is left. A dry run invents a number above all it has seen, as upstream does."""
-        if deal.dry_run:
-            number = max(deal.pretended, default=32768) + 1
-            deal.pretended.append(number)
-            return number
-        number = self.ports.next()
-        deal.note_taken(self.ports, number)
-        return number
-
-    def _port_or_refuse(self, name: str, index: int, number: int, deal: Transaction) -> None:
-        try:
-            self._take_port(number, deal)
-        except Taken as taken:
-            wrong: FieldError = invalid(f"spec.ports[{index}].nodePort", number, str(taken))
-            raise invalid_object(SERVICE, name, [wrong]) from None
-
-    def _any_port(self, deal: Transaction) -> int:
-        try:
-            return self._next_port(deal)
-        except Full as full:
-            raise internal(f"failed to allocate a nodePort: {full}") from None
-
-    def _take_new_ports(self, name: str, new: Spec, deal: Transaction) -> None:
-        ports = new.get("ports", ())
-        given: dict[int, int] = {}  # port number to node port: one for TCP and UDP of the same port
-        for index, port in enumerate(ports):
-            number = port.get("nodePort", 0)
-            if not number and not fields.allocates_node_ports(new):
-                continue
-            had = given.get(port["port"], 0)
-            if had:
-                if not number:
-                    port["nodePort"] = had
-                elif number != had:
-                    self._port_or_refuse(name, index, number, deal)
-                continue
-            wanted = next(
-                (p["nodePort"] for p in ports if p["port"] == port["port"] and p.get("nodePort")), 0
-            )
-            if wanted:
-                self._port_or_refuse(name, index, wanted, deal)
-            port["nodePort"] = given[port["port"]] = wanted or self._any_port(deal)
-
-    def _change_ports(self, name: str, new: Spec, old: Spec, deal: Transaction) -> None:
-        if fields.needs_node_port(old) and not fields.needs_node_port(new):
-            for number in fields.node_ports(old):
-                deal.release_later(self.ports, number)
-        if fields.needs_node_port(new):
-            self._take_changed_ports(name, new, old, deal)
-        needed, needs = fields.needs_health_check_port(old), fields.needs_health_check_port(new)
-        if needs and not needed:
-            self._take_health_check_port(new, deal)
-        elif needed and not needs and "healthCheckNodePort" in old:
-            deal.release_later(self.ports, old["healthCheckNodePort"])
-
-    def _take_changed_ports(self, name: str, new: Spec, old: Spec, deal: Transaction) -> None:
-        had, mine, seen = set(fields.node_ports(old)), set(), set()
-        for index, port in enumerate(new.get("ports", ())):
-            number = port.get("nodePort", 0)
-            if not number and not fields.allocates_node_ports(new):
-                continue
-            if not number:
-                port["nodePort"] = number = self._any_port(deal)
-            elif number not in had and number not in mine:
-                self._port_or_refuse(name, index, number, deal)
-                mine.add(number)
-            if (port["protocol"], number) in seen:
-                raise Refused(500, "", f"duplicate nodePort: {{{port['protocol']} {number}}}")
-            seen.add((port["protocol"], number))
-        for number in had - set(fields.node_ports(new)):
-            deal.release_later(self.ports, number)
-
-    def _take_health_check_port(self, new: Spec, deal: Transaction) -> None:
-        wanted = new.get("healthCheckNodePort", 0)
-        try:
-            if wanted:
-                self._take_port(wanted, deal)
-            else:
-                new["healthCheckNodePort"] = self._next_port(deal)
-        except Taken as taken:
-            raise internal(f"failed to allocate requested HealthCheck NodePort {wanted}: {taken}") from None
-        except Full as full:
-            raise internal(f"failed to allocate a HealthCheck NodePort 0: {full}") from None

@@ -2,8 +2,9 @@
 
 from clusters.apiserver import http
 from clusters.apiserver.allocation import PORT_ALLOCATED, Transaction
-from clusters.apiserver.service_allocation import SERVICE, Allocator
+from clusters.apiserver.service_allocation import Allocator
 from clusters.apiserver.service_fields import Spec
+from clusters.apiserver.service_ports import SERVICE
 from clusters.apiserver.status import invalid, invalid_object
 
 right = Allocator.create

@@ -57,7 +57,7 @@ class Life:
                   event.last.body) for event in log.kept],
             )
         pools = self.registry.allocator
-        return (store.version, tables, pools.ports.taken, pools.addresses["IPv4"].taken,
+        return (store.version, tables, pools.ports.pool.taken, pools.addresses["IPv4"].taken,
                 [(r.group, r.version, r.plural, r.stored_as) for r in store.kinds.all()],
                 self.registry._deleter._waiting, self.registry._deleter._terminating,
                 self.registry._followers._networks._held, pools.addresses["IPv4"].more)

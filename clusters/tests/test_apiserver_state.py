@@ -136,7 +136,7 @@ def test_the_pools_hold_what_the_services_show_whatever_is_asked(steps: Any) -> 
         ports = {port["nodePort"] for spec in specs for port in spec.get("ports", ()) if "nodePort" in port}
         ports |= {spec["healthCheckNodePort"] for spec in specs if "healthCheckNodePort" in spec}
         addresses = [ip for spec in specs for ip in spec.get("clusterIPs", ()) if ip != "None"]
-        assert cluster.allocator.ports.taken == ports
+        assert cluster.allocator.ports.pool.taken == ports
         assert cluster.allocator.addresses["IPv4"].taken == {
             int(ipaddress.ip_address(ip)) for ip in addresses
         }
