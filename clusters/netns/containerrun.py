@@ -180,7 +180,7 @@ class ContainerRun:
         io.hearers.append(log.write)
         try:
             program = replace(program, fds=io.numbers, tty=io.tty)
-            process = self.process = self.pod.host.start(program, [self.pod.network, *io.theirs])
+            process = self.process = self.pod.host.start(program, [self.pod.network.fd, *io.theirs])
             io.started()
             await process.started
             looking = asyncio.create_task(self._look(process))
@@ -239,7 +239,7 @@ class ContainerRun:
             return
         end = time.monotonic() + _STARTED
         while time.monotonic() < end and not process.ended.done():
-            if await probing.tcp_answers(self.pod.network, "127.0.0.1", self.image.listens, 1.0):
+            if await probing.tcp_answers(self.pod.network.fd, "127.0.0.1", self.image.listens, 1.0):
                 return
             await asyncio.sleep(0.005)
 

@@ -42,7 +42,7 @@ def program(pod: PodRun, spec: Object, image: images.Image, maps: Maps, terminat
     return Program(
         argv=() if python else words, python=python, args=words if python else (),
         env=rooms.pod_environment(own), cwd=spec.get("workingDir") or "/",
-        hostname="" if pod.on_host else podspec.hostname(pod.pod), net=True,
+        hostname="" if pod.network.on_host else podspec.hostname(pod.pod), net=True,
         root=Root(_files(pod, image), binds, (*writable, last_words), tuple(rooms.config["keep"])),
     )
 

@@ -105,9 +105,9 @@ class Control:
         address = question.get("host") or "127.0.0.1"
         if where.startswith("pod:"):
             pod = self._rooms.kubelet.find(*_pod_name(where))
-            if pod.network < 0:
+            if pod.network.fd < 0:
                 raise ClusterError(f"pod {pod.name} has no network yet; wait until it runs")
-            return await connect(pod.network, address, port, timeout)
+            return await connect(pod.network.fd, address, port, timeout)
         return await connect(self._rooms.host(where).network, address, port, timeout)
 
     async def _place(self, question: Object) -> Object:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
 from clusters.client import ApiError, Conflict, NotFound
-from clusters.netns import hostports, images, podsources, podspec, podstatus, topology
+from clusters.netns import images, podsources, podspec, podstatus
 from clusters.netns.containerrun import ContainerRun
 from clusters.netns.hosts import Host
 from clusters.netns.plan import NodePlan
+from clusters.netns.podnetwork import PodNetwork
 
 if TYPE_CHECKING:
     from clusters.netns.kubelet import Kubelet
 
 Object = dict[str, Any]
-_UNPLUGGED = 0.3  # seconds for a pod's cable to go by itself
 _AGAIN = 0.2  # seconds between tries to write the status
 
 
@@ -31,9 +29,7 @@ class PodRun:
         self.kubelet = kubelet
         self.node = node
         self.pod = pod
-        self.on_host = bool(pod["spec"].get("hostNetwork"))
-        self.network = -1
-        self.address = ""
+        self.network = PodNetwork(kubelet, node, pod)
         self.token = ""  # of its ServiceAccount, for containers that get it
         self.closing = False
         self.inits: list[ContainerRun] = []
@@ -42,7 +38,6 @@ class PodRun:
         self.folder = kubelet.rooms.folder / "pods" / meta["uid"]
         self.name = f"{meta.get('namespace', 'default')}/{meta['name']}"
         self.long_name = f"{meta['name']}_{meta.get('namespace', 'default')}({meta['uid']})"
-        self._number = 0
         self._ending = asyncio.Event()
         self._grace: float | None = None
         self._dirty = asyncio.Event()
@@ -82,7 +77,7 @@ class PodRun:
     @property
     def facts(self) -> podspec.Facts:
         """What only the node knows."""
-        return podspec.Facts(self.address, self.node.address, self.node.name)
+        return podspec.Facts(self.network.address, self.node.address, self.node.name)
 
     @property
     def containers(self) -> list[ContainerRun]:
@@ -113,7 +108,8 @@ class PodRun:
         finally:
             reporter.cancel()
             await asyncio.gather(reporter, return_exceptions=True)
-            await self._release()
+            await self.network.release()
+            shutil.rmtree(self.folder, ignore_errors=True)
         await self._take_away()
 
     async def _take_away(self) -> None:
@@ -159,9 +155,7 @@ class PodRun:
         self._starting.cancel()
         await asyncio.gather(self._starting, *(one.give_up() for one in self.containers),
                              return_exceptions=True)
-        if self.network >= 0:
-            os.close(self.network)
-            self.network = -1
+        self.network.lost()
         if not self.closing:
             self._starting = asyncio.create_task(self._begin())
 
@@ -179,9 +173,7 @@ class PodRun:
             self._images()
         if any(container.image is None for container in self.containers):
             return
-        self._take_network()
-        if self._has_host_ports:
-            await self._on_node(hostports.opened(self.pod, self.address))
+        await self.network.take()
         maps = await podsources.maps(self)
         if any(container.image and container.image.account for container in self.containers):
             self.token = await podsources.token(self)
@@ -233,55 +225,6 @@ class PodRun:
                     run.tell("Failed", "Error: ErrImagePull", warning=True)
                     self.report()
 
-    def _take_network(self) -> None:
-        if self.on_host:
-            self.network, self.address = os.dup(self.host.network), self.node.address
-            return
-        namespace = self.pod["metadata"].get("namespace", "default")
-        if not self._number:
-            name = self.pod["metadata"]["name"]
-            self._number = self.kubelet.addresses[self.node.name].take(namespace, name)
-        address = self.node.gateway.rpartition(".")[0] + f".{self._number}"
-        self.network = topology.plug_pod(self.kubelet.rooms.network, self.node, address)
-        self.address = address
-
-    @property
-    def _has_host_ports(self) -> bool:
-        return not self.on_host and bool(hostports.wanted(self.pod))
-
-    async def _on_node(self, rules: str) -> None:
-        await hostports.write(self.host, self.kubelet.rooms.environment(), rules)
-
-    async def _release(self) -> None:
-        """Give back the pod's network and files."""
-        network, self.network = self.network, -1
-        if network >= 0:
-            if not self.on_host:
-                with suppress(ClusterError):  # a dead host has nothing left
-                    if self._has_host_ports:
-                        await self._on_node(hostports.closed(self.pod))
-                    self.host.clear(network)  # what the containers' programs left running
-            os.close(network)
-            if not self.on_host:
-                await self._unplugged()
-        if self._number:
-            self.kubelet.addresses[self.node.name].give_back(self._number)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    async def _unplugged(self) -> None:
-        """Wait until the cable is gone with the pod's namespace; pull it if somebody still holds that.
-
-        The kernel removes many namespaces at once, in a few milliseconds; each cable pulled by hand costs 20.
-        """
-        net = self.kubelet.rooms.network
-        end = time.monotonic() + _UNPLUGGED
-        while topology.is_plugged(net, self.node, self.address):
-            if time.monotonic() > end:
-                with suppress(OSError):
-                    topology.unplug_pod(net, self.node, self.address)
-                return
-            await asyncio.sleep(0.003)
-
     def _path(self) -> str:
         meta = self.pod["metadata"]
         return f"/api/v1/namespaces/{meta.get('namespace', 'default')}/pods/{meta['name']}"
@@ -306,7 +249,7 @@ class PodRun:
         reason, message = self._failed
         status = podstatus.build(
             [container.state for container in self.mains], inits=[one.state for one in self.inits],
-            policy=spec.get("restartPolicy") or "Always", address=self.address,
+            policy=spec.get("restartPolicy") or "Always", address=self.network.address,
             gates=[gate.get("conditionType", "") for gate in spec.get("readinessGates") or ()],
             host_address=self.node.address, started=self._started, now=_now(), before=before,
             extra=before.get("conditions") or (), reason=reason, message=message,

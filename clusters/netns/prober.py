@@ -24,7 +24,7 @@ async def attempt(container: ContainerRun, action: Action, timeout: float) -> st
         return ""
     if action.argv:
         return await _command(container, action.argv, timeout)
-    address, network = action.host or container.pod.address, container.pod.host.network
+    address, network = action.host or container.pod.network.address, container.pod.host.network
     if not action.path:
         return await probing.tcp_error(network, address, action.port, timeout)
     status, why = await probing.http_answer(

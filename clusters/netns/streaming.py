@@ -141,9 +141,9 @@ class Streaming:
         pod, port = self._pod(asked, stream), int(asked["port"])
         number = pod.pod["metadata"]["uid"]
         try:
-            if pod.network < 0:
+            if pod.network.fd < 0:
                 raise ClusterError("the pod has no network yet")
-            made = await connect(pod.network, "127.0.0.1", port, _PATIENCE)
+            made = await connect(pod.network.fd, "127.0.0.1", port, _PATIENCE)
         except ClusterError as error:
             words = str(error).removeprefix(f"127.0.0.1:{port}: ").lower()
             raise refused(500, "InternalError", (
