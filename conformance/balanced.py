@@ -10,11 +10,12 @@ from clusters.base import CanSnapshot, ClusterError, Node
 from conformance import pool
 from conformance.kube import KubeError, Objects
 from conformance.lab import Backends, Lab, Served
-from conformance.objects import Object, port
+from conformance.objects import port
 from conformance.pool import Pool, given_to
 from conformance.timing import Duration
 
-ECHO_PORT = 80
+ECHO_PORT = 80  # of the backends
+FIRST_PORT = 8000
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 
@@ -39,28 +40,34 @@ async def address_of(lab: Lab, served: Served, within: Duration) -> str:
 
 
 async def balanced(
-    lab: Lab, backends: Backends | None, *, ports: Sequence[Object] = (), any_pool: bool = True, **spec: Any,
+    lab: Lab, backends: Backends | None, *, name: str = "served", protocol: str = "TCP",
+    any_pool: bool = True, **spec: Any,
 ) -> tuple[Served, str]:
     """A Service of type LoadBalancer and its address; that it gets one is expected already.
 
-    Without ``any_pool`` it must be one of the pool.
-
-    The address is empty when it gets none, which is a failure already recorded.
+    Without ``any_pool`` it must be one of the pool. Its port is its own in this run, as a load balancer may
+    have one Service a port (k3s's ServiceLB). The address is empty when it gets none, which is a failure
+    already recorded.
     """
     known = await pool_of(lab)
     lab.rig.services()  # follow them from before the Service is there
     since = lab.now()
-    wanted = list(ports) or [port(ECHO_PORT)]
-    served = await lab.service(wanted, backends, type="LoadBalancer", **spec)
+    wanted = [port(own_port(lab, name), ECHO_PORT, protocol=protocol)]
+    served = await lab.service(wanted, backends, name=name, type="LoadBalancer", **spec)
     address = await address_of(lab, served, lab.timing.balanced)
     if address:
         lab.value("address_after_s", round(lab.now() - since, 3))
-    name = f"address of {served.name}"
-    lab.value(name, {"address": address, "right": bool(address) and (any_pool or known.holds(address))})
+    value = f"address of {served.name}"
+    lab.value(value, {"address": address, "right": bool(address) and (any_pool or known.holds(address))})
     says = f"the Service gets an address{'' if any_pool else ' of the pool'} within "
     says += f"{lab.timing.balanced.seconds:g} s"
-    lab.expect_value("includes", name, {"expected": {"right": True}}, says)
+    lab.expect_value("includes", value, {"expected": {"right": True}}, says)
     return served, address
+
+
+def own_port(lab: Lab, name: str) -> int:
+    """The port of the Service ``name`` of this requirement, which no other one has."""
+    return FIRST_PORT + lab.rig.number(f"balanced: {lab.id} {name}")
 
 
 async def events(lab: Lab, served: Served) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from clusters.base import Node
 from conformance import measuring, objects
-from conformance.balanced import ECHO_PORT, address_of, pool_of
+from conformance.balanced import ECHO_PORT, address_of, own_port, pool_of
 from conformance.expectations import Answered
 from conformance.features import Feature
 from conformance.lab import Backends, Lab, Served
@@ -74,7 +74,8 @@ async def ground(lab: Lab) -> Ground:
 
 async def _ground(lab: Lab) -> Ground:
     backends = await lab.backends(len(lab.nodes), name="survivor")
-    wanted = [objects.port(ECHO_PORT, protocol=word.upper(), name=word) for word in ("tcp", "udp")]
+    own = own_port(lab, "lost-and-found")
+    wanted = [objects.port(own, ECHO_PORT, protocol=word.upper(), name=word) for word in ("tcp", "udp")]
     has = lab.declaration.supports(Feature.LOAD_BALANCER)
     if has:
         await pool_of(lab)
@@ -143,8 +144,8 @@ def aims_of(lab: Lab, found: Ground, node: str) -> dict[str, Aim]:
 
     aims = {LOST_NODE: at(lost), OTHER_NODE: at(other)}
     if found.address:
-        aims[BALANCED_UDP] = Aim(lab.outside, udp((found.address, ECHO_PORT)))
-        aims[BALANCED_TCP] = Aim(lab.outside, tcp((found.address, ECHO_PORT)))
+        aims[BALANCED_UDP] = Aim(lab.outside, udp((found.address, found.served.port)))
+        aims[BALANCED_TCP] = Aim(lab.outside, tcp((found.address, found.served.port)))
     return aims
 
 

@@ -58,6 +58,11 @@ class Served:
         meta, spec = made["metadata"], made["spec"]
         return cls(meta["namespace"], meta["name"], spec.get("clusterIP", ""), tuple(spec.get("ports") or ()))
 
+    @property
+    def port(self) -> int:
+        """The number of its first port."""
+        return int(self.ports[0]["port"])
+
     def node_port(self, protocol: str = "TCP") -> int:
         """The NodePort of its first port with ``protocol``; raises LookupError when it has none."""
         for one in self.ports:

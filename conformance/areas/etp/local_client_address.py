@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.balanced import ECHO_PORT, balanced
+from conformance.balanced import balanced
 from conformance.expectations import Answered
 from conformance.features import Feature
 from conformance.lab import Lab
@@ -22,10 +22,10 @@ async def local_client_address(lab: Lab) -> None:
     # On two nodes: where its only pod is, an address may be announced by chance.
     for node in lab.workers[-2:]:
         backends = await lab.backends(1, nodes=[node], name=f"on-{node.name}")
-        _, address = await balanced(lab, backends, name=f"on-{node.name}", externalTrafficPolicy="Local")
+        served, address = await balanced(lab, backends, name=f"on-{node.name}", externalTrafficPolicy="Local")
         if not address:
             return
-        probe = Probe("tcp", (address, ECHO_PORT), count=100, timeout=lab.timing.attempt.seconds)
+        probe = Probe("tcp", (address, served.port), count=100, timeout=lab.timing.attempt.seconds)
         exactly = Answered(by=backends.nonces, source=frozenset(lab.outside.addresses))
         says = f"the pod on {node.name} answers and sees the client's own address"
         await lab.serves(f"policy Local, {node.name}", [Aim(lab.outside, probe)], exactly, says)

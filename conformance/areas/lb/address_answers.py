@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.balanced import ECHO_PORT, balanced
+from conformance.balanced import balanced
 from conformance.expectations import Answered
 from conformance.features import Feature
 from conformance.lab import Lab
@@ -19,9 +19,9 @@ from conformance.timing import Aim
 async def address_answers(lab: Lab) -> None:
     """An address of the pool MUST come for type LoadBalancer, and answer outside clients on every try."""
     backends = await lab.backends(2)
-    _, address = await balanced(lab, backends, any_pool=False)
+    served, address = await balanced(lab, backends, any_pool=False)
     if not address:
         return
-    probe = Probe("tcp", (address, ECHO_PORT), count=100, timeout=lab.timing.attempt.seconds)
+    probe = Probe("tcp", (address, served.port), count=100, timeout=lab.timing.attempt.seconds)
     says = "a selected pod answers an outside client at the load balancer's address"
     await lab.serves("address", [Aim(lab.outside, probe)], Answered(by=backends.nonces), says)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.balanced import ECHO_PORT, balanced, route_through
+from conformance.balanced import balanced, route_through
 from conformance.expectations import Answered
 from conformance.features import Feature
 from conformance.lab import Lab
@@ -19,10 +19,10 @@ from conformance.timing import Aim
 async def any_node(lab: Lab) -> None:
     """Traffic for the address MUST be served by each node that it reaches, announcing or not."""
     backends = await lab.backends(1, nodes=lab.nodes[:1])
-    _, address = await balanced(lab, backends)
+    served, address = await balanced(lab, backends)
     if not address:
         return
-    probe = Probe("tcp", (address, ECHO_PORT), count=100, timeout=lab.timing.attempt.seconds)
+    probe = Probe("tcp", (address, served.port), count=100, timeout=lab.timing.attempt.seconds)
     for node in lab.nodes:
         says = f"the pod answers what reaches {node.name} for the load balancer's address"
         async with route_through(lab, address, node):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.balanced import ECHO_PORT, balanced
+from conformance.balanced import balanced
 from conformance.expectations import Answered
 from conformance.features import Feature
 from conformance.lab import Lab, each
@@ -18,11 +18,11 @@ from conformance.requirements import Level, requirement
 async def from_inside(lab: Lab) -> None:
     """The load balancer's address MUST answer pods and nodes, on each node, with an endpoint or not."""
     backends = await lab.backends(1, nodes=lab.nodes[:1])
-    _, address = await balanced(lab, backends)
+    served, address = await balanced(lab, backends)
     if not address:
         return
     on_nodes = [agent.vantage for agent in await lab.rig.node_agents()]
-    probe = Probe("tcp", (address, ECHO_PORT), count=50, timeout=lab.timing.attempt.seconds)
+    probe = Probe("tcp", (address, served.port), count=50, timeout=lab.timing.attempt.seconds)
     says = "the pod answers pods and nodes at the load balancer's address"
     aims = each([*lab.clients, *on_nodes], probe)
     await lab.serves("address", aims, Answered(by=backends.nonces), says)

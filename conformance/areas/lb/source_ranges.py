@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from conformance.balanced import ECHO_PORT, balanced
+from conformance.balanced import balanced
 from conformance.expectations import Answered, Unanswered
 from conformance.features import Feature
 from conformance.lab import Lab
@@ -37,6 +37,6 @@ async def source_ranges(lab: Lab) -> None:
         if ranges != own:
             await lab.update(served, loadBalancerSourceRanges=ranges)
         timeout = lab.timing.attempt.seconds if right is answered else SILENCE
-        aim = Aim(lab.outside, Probe("tcp", (address, ECHO_PORT), count=50, concurrency=50, timeout=timeout))
-        if not await lab.serves(series, [aim], right, says):
+        probe = Probe("tcp", (address, served.port), count=50, concurrency=50, timeout=timeout)
+        if not await lab.serves(series, [Aim(lab.outside, probe)], right, says):
             return

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from conformance.arp import announcements, answerers
-from conformance.balanced import ECHO_PORT, balanced, exclude
+from conformance.balanced import balanced, exclude
 from conformance.expectations import Answered
 from conformance.features import Feature
 from conformance.lab import Lab
 from conformance.measuring import Measured, around, expect_gap, record, sole_announcer, udp
-from conformance.objects import port
 from conformance.requirements import Level, requirement
 from conformance.timing import Aim
 
@@ -37,10 +36,10 @@ def told_by_the_new(lab: Lab, moved: Measured, address: str, old: str) -> None:
 async def planned_move(lab: Lab) -> None:
     """A planned move MUST cost less than 1 s, and the new node announce itself by gratuitous ARP."""
     backends = await lab.backends(len(lab.nodes))
-    _, address = await balanced(lab, backends, ports=[port(ECHO_PORT, protocol="UDP")])
+    served, address = await balanced(lab, backends, protocol="UDP")
     if not address:
         return
-    aim, accepted = Aim(lab.outside, udp((address, ECHO_PORT))), Answered(by=backends.nonces)
+    aim, accepted = Aim(lab.outside, udp((address, served.port))), Answered(by=backends.nonces)
     if not await lab.serves("before", [aim.sending(20)], accepted, "a pod answers at the address"):
         return
     node, old = await sole_announcer(lab, address)
