@@ -15,7 +15,7 @@ from conformance.timing import Aim, origin
 from conformance.vantage import Vantage
 
 FIRST_PORT, COUNT = 12_345, 20  # upstream's own source port; datagrams of one look
-PORTS = 50  # that one requirement has for itself
+PORTS, OTHER = 50, 25  # that one requirement has for itself; from one of its flows to a client beside it
 
 SILENCE = 0.3  # seconds without any answer; one that comes takes milliseconds
 SILENT = 8  # datagrams of such a look, one after another
@@ -45,6 +45,17 @@ async def two(lab: Lab, *, same_node: bool = False) -> tuple[Backends, Backends]
     return old, await lab.backends(1, nodes=places[1], name="new")
 
 
+async def begun(lab: Lab, aims: Sequence[Aim], accepted: Answered, says: str) -> bool:
+    """Flows begin, and are answered; True when they are.
+
+    They begin once clients from other ports are served: the kernel keeps to what it decided at a datagram
+    that came before the rules, which is another question than what becomes of a flow that was served.
+    """
+    others = [Aim(aim.vantage, replace(aim.probe, source_port=aim.probe.source_port + OTHER)) for aim in aims]
+    return bool(await lab.serves("others", others, accepted, says)
+                and await lab.serves("before", aims, accepted, says))
+
+
 async def moved(lab: Lab, served: Served, to: Backends) -> None:
     """Have the Service select other pods, and wait until the API lists them."""
     await lab.update(served, selector=dict(to.selector))
@@ -60,7 +71,7 @@ async def follows(
     served = await lab.service([port(80, protocol="UDP")], first, **spec)
     target = (lab.nodes[0].addresses[0], served.node_port("UDP")) if node_port else (served.ip, 80)
     aims = [flow(lab, client, target) for client in clients]
-    if not await lab.serves("before", aims, Answered(by=first.nonces), "the only pod answers"):
+    if not await begun(lab, aims, Answered(by=first.nonces), "the only pod answers"):
         return
     await moved(lab, served, second)
     says = "the same flow reaches the pod that took over"

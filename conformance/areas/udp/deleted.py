@@ -5,7 +5,7 @@ from __future__ import annotations
 from conformance.expectations import Answered, Unanswered
 from conformance.lab import Lab
 from conformance.objects import port
-from conformance.pinned import flow, silent, two
+from conformance.pinned import begun, flow, silent, two
 from conformance.requirements import Level, requirement
 
 
@@ -20,7 +20,7 @@ async def deleted(lab: Lab) -> None:
     ports = [port(80, protocol="UDP")]
     served = await lab.service(ports, first)
     aims = [flow(lab, client, (served.ip, 80)) for client in lab.clients]
-    if not await lab.serves("before", aims, Answered(by=first.nonces), "the only pod answers"):
+    if not await begun(lab, aims, Answered(by=first.nonces), "the only pod answers"):
         return
     await lab.remove(served)
     says = "nobody answers for a Service that is gone"

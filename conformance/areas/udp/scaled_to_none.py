@@ -6,7 +6,7 @@ from conformance.expectations import Answered, nobody
 from conformance.features import Feature
 from conformance.lab import Lab
 from conformance.objects import port
-from conformance.pinned import flow, moved, two
+from conformance.pinned import begun, flow, moved, two
 from conformance.requirements import Level, requirement
 
 
@@ -20,7 +20,7 @@ async def scaled_to_none(lab: Lab) -> None:
     first, second = await two(lab)
     served = await lab.service([port(80, protocol="UDP")], first)
     aims = [flow(lab, client, (served.ip, 80)) for client in lab.clients]
-    if not await lab.serves("before", aims, Answered(by=first.nonces), "the only pod answers"):
+    if not await begun(lab, aims, Answered(by=first.nonces), "the only pod answers"):
         return
     await lab.update(served, selector={"app": "nobody"})
     await lab.endpoints(served, ())
