@@ -83,6 +83,37 @@ def write(obj: Object, entries: Iterable[Entry]) -> None:
         obj["metadata"]["managedFields"] = told
 
 
+@dataclass(frozen=True)
+class Writer:
+    """Who makes a request: the field manager, whether the request named it, and the kind of request."""
+
+    manager: str
+    operation: str = UPDATE
+    subresource: str = ""
+    named: bool = False
+
+    def entry(self, resource: Resource, time: str) -> Entry:
+        """Its entry, of no fields yet."""
+        return Entry(self.manager, self.operation, resource.api_version, time, frozenset(), self.subresource)
+
+
+def note_creator(resource: Resource, made: Object, sent: Object, writer: Writer | None, time: str) -> None:
+    """Has a new object name its manager, where the request did."""
+    if writer is not None and writer.named:
+        write(made, after_creation(resource, made, sent, writer.entry(resource, time)))
+
+
+def note_writer(
+    resource: Resource, new: Object, old: Object, wished: Any, writer: Writer | None, time: str,
+) -> None:
+    """Keeps the managers of a changed object; an apply has decided them (``wished``) already."""
+    if writer is not None and writer.operation == APPLY:
+        new["metadata"]["managedFields"] = wished
+    elif "managedFields" in old["metadata"]:
+        mine = (writer or Writer("unknown")).entry(resource, time)
+        write(new, after_update(resource, new, old, mine))
+
+
 def after_creation(resource: Resource, made: Object, sent: Object, writer: Entry) -> list[Entry]:
     """The entries of a new object: who applies owns what it wished, who creates what has come of it."""
     return [replace(writer, fields=frozenset(owned(resource, sent if writer.operation == APPLY else made)))]

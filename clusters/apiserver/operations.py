@@ -18,7 +18,7 @@ from clusters.apiserver.deletion import delete_options
 from clusters.apiserver.evictions import evict
 from clusters.apiserver.forms import faced, list_in, object_in
 from clusters.apiserver.listing import ListOptions, page, whole_number
-from clusters.apiserver.managers import APPLY, UPDATE
+from clusters.apiserver.managers import APPLY, UPDATE, Writer
 from clusters.apiserver.parameters import (
     bearer,
     dry_run,
@@ -28,7 +28,8 @@ from clusters.apiserver.parameters import (
     response,
     unknown_fields,
 )
-from clusters.apiserver.registry import APPLY_PATCH, PATCHES, Registry, Writer
+from clusters.apiserver.patch import APPLY_PATCH, PATCHES
+from clusters.apiserver.registry import Registry
 from clusters.apiserver.resources import Catalogue, Resource
 from clusters.apiserver.reviews import Tokens, answer, seconds_asked
 from clusters.apiserver.scale import scale_of, with_replicas

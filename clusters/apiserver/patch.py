@@ -11,9 +11,33 @@ from typing import Any
 
 from clusters.apiserver import schemas
 from clusters.apiserver.schemas import Field
-from clusters.apiserver.status import Refused, bad_request
+from clusters.apiserver.status import Refused, bad_request, unsupported_media
 
+MERGE, STRATEGIC, JSON_PATCH = (
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/json-patch+json",
+)
+APPLY_PATCH = "application/apply-patch+yaml"
+PATCHES = (JSON_PATCH, MERGE, STRATEGIC, APPLY_PATCH)
 _UNKNOWN = Field("", 0, "")
+
+
+def patched(type: str, current: Any, how: str, patch: Any) -> Any:
+    """An object of a schema's ``type``, changed by a difference of one of the first three of ``PATCHES``.
+
+    Refused: 400, 415, 422.
+    """
+    if how == JSON_PATCH:
+        return json_patch(current, patch)
+    if how not in (MERGE, STRATEGIC):
+        raise unsupported_media(PATCHES)
+    if not isinstance(patch, dict):
+        raise bad_request(
+            "json: cannot unmarshal the patch into Go value of type map[string]interface {}: a JSON "
+            "object was expected"
+        )
+    return merge(current, patch) if how == MERGE else strategic(type, current, patch)
 
 
 def merge(target: Any, patch: Any) -> Any:

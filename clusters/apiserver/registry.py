@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from clusters.apiserver import admission, managers
@@ -17,7 +16,8 @@ from clusters.apiserver.apply import applied, check_wish
 from clusters.apiserver.builtin import RESOURCES, builtin
 from clusters.apiserver.deletion import DeleteOptions, Deleter
 from clusters.apiserver.followers import Followers
-from clusters.apiserver.patch import json_patch, merge, strategic
+from clusters.apiserver.managers import Writer
+from clusters.apiserver.patch import JSON_PATCH, MERGE, STRATEGIC, patched
 from clusters.apiserver.resources import Resource
 from clusters.apiserver.service_allocation import Allocator
 from clusters.apiserver.settling import (
@@ -41,24 +41,7 @@ from clusters.apiserver.status import (
 )
 from clusters.apiserver.store import Entry, Key, Object, Store, encode_body
 
-MERGE, STRATEGIC, JSON_PATCH = (
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/json-patch+json",
-)
-APPLY_PATCH = "application/apply-patch+yaml"
-PATCHES = (JSON_PATCH, MERGE, STRATEGIC, APPLY_PATCH)
 _ENDPOINTS = builtin("", "v1", "endpoints")
-
-
-@dataclass(frozen=True)
-class Writer:
-    """Who makes a request: the field manager, whether the request named it, and the kind of request."""
-
-    manager: str
-    operation: str = managers.UPDATE
-    subresource: str = ""
-    named: bool = False
 
 
 class Registry:
@@ -132,33 +115,8 @@ class Registry:
             raise
         if deal:
             deal.commit()
-        self._note_creator(resource, obj, value, writer)
+        managers.note_creator(resource, obj, value, writer, timestamp(self._now()))
         return self._write(resource, key, obj, dry_run)
-
-    def _note_creator(self, resource: Resource, obj: Object, sent: Object, writer: Writer | None) -> None:
-        if writer is not None and writer.named:
-            mine = self._manager(resource, writer)
-            managers.write(obj, managers.after_creation(resource, obj, sent, mine))
-
-    def _note_writer(
-        self, resource: Resource, new: Object, old: Object, wished: Any, writer: Writer | None
-    ) -> None:
-        """Keeps the managers of a changed object; an apply has decided them (``wished``) already."""
-        if writer is not None and writer.operation == managers.APPLY:
-            new["metadata"]["managedFields"] = wished
-        elif "managedFields" in old["metadata"]:
-            mine = self._manager(resource, writer or Writer("unknown"))
-            managers.write(new, managers.after_update(resource, new, old, mine))
-
-    def _manager(self, resource: Resource, writer: Writer) -> managers.Entry:
-        return managers.Entry(
-            writer.manager,
-            writer.operation,
-            resource.api_version,
-            timestamp(self._now()),
-            frozenset(),
-            writer.subresource,
-        )
 
     def update(
         self,
@@ -216,7 +174,7 @@ class Registry:
             raise invalid_object(resource, key[1], wrong)
         if deal:
             deal.commit()
-        self._note_writer(resource, new, old, wished, writer)
+        managers.note_writer(resource, new, old, wished, writer, timestamp(self._now()))
         new["metadata"]["resourceVersion"] = str(entry.version)
         if fields_of(new) == fields_of(old):
             return entry  # as Kubernetes: a change that changes nothing is no event
@@ -261,15 +219,7 @@ class Registry:
         if kind == STRATEGIC and resource.custom:
             raise unsupported_media((JSON_PATCH, MERGE))  # nothing is known of how its lists merge
         entry = self.get(resource, key)
-        current = thaw(resource, entry)
-        if kind == MERGE:
-            changed = merge(current, _a_map(patch))
-        elif kind == STRATEGIC:
-            changed = strategic(resource.type, current, _a_map(patch))
-        elif kind == JSON_PATCH:
-            changed = json_patch(current, patch)
-        else:
-            raise unsupported_media(PATCHES)
+        changed = patched(resource.type, thaw(resource, entry), kind, patch)
         inspect(changed)
         return self.update(resource, key, changed, subresource, dry_run, writer)[0]
 
@@ -291,7 +241,7 @@ class Registry:
                 raise not_found(resource, key[1])
             wish["metadata"]["name"] = key[1]
             return self.create(resource, key[0], wish, dry_run, writer), True
-        live, mine = thaw(resource, entry), self._manager(resource, writer)
+        live, mine = thaw(resource, entry), writer.entry(resource, timestamp(self._now()))
         changed = applied(resource, live, wish, mine, force=force)
         return self.update(resource, key, changed, writer.subresource, dry_run, writer)
 
@@ -358,15 +308,6 @@ class Registry:
         self.allocator.release(obj["spec"])
         if self.store.get(_ENDPOINTS, key) is not None:
             self.store.remove(_ENDPOINTS, key)
-
-
-def _a_map(patch: Any) -> Object:
-    if not isinstance(patch, dict):
-        raise bad_request(
-            "json: cannot unmarshal the patch into Go value of type map[string]interface {}: a JSON "
-            "object was expected"
-        )
-    return patch
 
 
 def standard_store(history: int) -> Store:

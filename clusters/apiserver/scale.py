@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clusters.apiserver.patch import json_patch, merge
-from clusters.apiserver.registry import JSON_PATCH, PATCHES
+from clusters.apiserver.patch import JSON_PATCH, PATCHES, json_patch, merge
 from clusters.apiserver.resources import Resource
 from clusters.apiserver.settling import thaw
 from clusters.apiserver.status import bad_request, conflict, unsupported_media

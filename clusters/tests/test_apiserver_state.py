@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from clusters.apiserver.allocation import Full, Pool, address_pool, port_pool
 from clusters.apiserver.builtin import RESOURCES, builtin, find
 from clusters.apiserver.deletion import DeleteOptions
-from clusters.apiserver.registry import MERGE, Registry, standard_store
+from clusters.apiserver.patch import MERGE
+from clusters.apiserver.registry import Registry, standard_store
 from clusters.apiserver.service_allocation import Allocator
 from clusters.apiserver.shapes import parse_json, shaped
 from clusters.apiserver.status import Refused
