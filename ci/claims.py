@@ -12,6 +12,13 @@ ROOT = Path(__file__).resolve().parent.parent
 FILE_LINES, FUNCTION_LINES, REQUIREMENT_LINES = 500, 60, 30
 
 
+def is_python(path: Path) -> bool:
+    """True for a Python file, which without an ending says so in its first line."""
+    if path.suffix:
+        return path.suffix == ".py"
+    return re.match(rb"#!.*\bpython", path.read_bytes()) is not None
+
+
 def functions(path: Path) -> list[tuple[str, int, int]]:
     """Name, first line and length in lines of each function in ``path``, docstring not counted."""
     found = []
@@ -70,7 +77,7 @@ def main() -> int:
     """Print every broken promise; exit status 1 when there is one."""
     listing = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=True)
     paths = [ROOT / name for name in listing.stdout.split() if (ROOT / name).exists()]
-    wrong = too_large([path for path in paths if path.suffix == ".py"])
+    wrong = too_large([path for path in paths if is_python(path)])
     wrong += broken_mentions([path for path in paths if path.name == "README.md"])
     for sentence in wrong:
         print(sentence)

@@ -15,6 +15,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ("command", "commit", "dirty", "kernel", "machine", "cluster", "kubernetes", "implementation",
@@ -22,9 +23,10 @@ KEPT = ("command", "commit", "dirty", "kernel", "machine", "cluster", "kubernete
 BEGIN, END = "<!-- ci/reports.py table --write -->", "<!-- end of the table -->"
 LOST = ("power_loss", "cable_pulled", "pause")  # as LB-L2-03 names them
 SIGNS = {"fail": "**fail**", "unsupported": "–"}  # other verdicts stand for themselves
+Summary = dict[str, Any]
 
 
-def summary(folder: Path) -> dict:
+def summary(folder: Path) -> Summary:
     """What is kept of a certificate; ValueError when its run was interrupted."""
     report = json.loads((folder / "report.json").read_text())
     if report["interrupted"]:
@@ -38,12 +40,12 @@ def summary(folder: Path) -> dict:
     return {"suite": report["suite"], "evidence-sha256": evidence, "rows": rows, "outages": timed} | kept
 
 
-def place(found: dict) -> Path:
+def place(found: Summary) -> Path:
     """Where a summary is filed."""
     scheme, _, rest = found["cluster"].partition("://")
     options = scheme if scheme == "kind" else rest.partition("?")[2].replace("=", "-").replace("&", "-")
     name = found["implementation"]["name"] + (f"@{options}" if options and options != "seed" else "")
-    return ROOT / "reports" / found["suite"] / name / "summary.json"
+    return Path(ROOT, "reports", found["suite"], name, "summary.json")
 
 
 def file(folders: list[Path]) -> None:
@@ -77,7 +79,7 @@ def table() -> str:
     return "\n".join(lines + failovers(found))
 
 
-def failovers(found: dict[str, dict]) -> list[str]:
+def failovers(found: dict[str, Summary]) -> list[str]:
     """Lines of a table: how long nobody answered for a load balancer's address, by what befell its node."""
     heads = " | ".join(one.replace("_", " ") for one in LOST)
     lines = ["", f"| one loss of the announcing node, by | {heads} |", "|---|---|---|---|"]

@@ -175,6 +175,5 @@ class Subject:
 
 def kernel_memory() -> float:
     """MB the kernel holds for itself."""
-    text = Path("/proc/meminfo").read_text()
-    names = ("SUnreclaim", "VmallocUsed", "Percpu")
-    return sum(int(re.search(rf"{name}:\s+(\d+)", text)[1]) for name in names) / 1024  # type: ignore[index]
+    held = dict(re.findall(r"(\w+):\s+(\d+)", Path("/proc/meminfo").read_text()))  # kB
+    return sum(int(held[name]) for name in ("SUnreclaim", "VmallocUsed", "Percpu")) / 1024

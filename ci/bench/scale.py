@@ -81,7 +81,7 @@ def service(number: int) -> dict[str, Any]:
 
 def slice_of(number: int, addresses: list[str], version: int = 1) -> dict[str, Any]:
     """The EndpointSlice of Service ``number``."""
-    owned = {
+    owned: dict[str, Any] = {
         "f:addressType": {},
         "f:endpoints": {},
         "f:ports": {},

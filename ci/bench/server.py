@@ -101,7 +101,7 @@ class Server:
 
     def _run(self, name: str, *words: str) -> None:
         with (self._folder / f"{name}.log").open("wb") as log:
-            argv = [self._programs / name, *words]
+            argv = [str(self._programs / name), *words]
             self._processes.append(subprocess.Popen(argv, stdout=log, stderr=log))
 
     def _until_ready(self) -> None:
@@ -124,7 +124,8 @@ class Server:
         node = scale.node() | {"metadata": {"name": scale.NODE}}
         self._calls.must("POST", "/api/v1/nodes", node)
         self._calls.must("PUT", f"/api/v1/nodes/{scale.NODE}/status", node)
-        numbers, failed = itertools.count(), []
+        numbers = itertools.count()
+        failed: list[OSError | RuntimeError] = []
 
         def write() -> None:
             calls = Calls(host, self._where.pki / "ca.crt")

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import requests
 
+Object = dict[str, Any]
 _START = "import sys; from clusters.apiserver.http import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -41,7 +42,7 @@ class Server:
 
     def call(
         self, method: str, path: str, body: Any = None, kind: str = "application/json", **query: Any
-    ) -> Any:
+    ) -> tuple[int, Any]:
         """(status, decoded body) of one request."""
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         answer = self.session.request(
@@ -59,7 +60,7 @@ class Server:
 
     def refused(
         self, method: str, path: str, body: Any = None, kind: str = "application/json", **query: Any
-    ) -> Any:
+    ) -> tuple[int, str, str]:
         """(code, reason, message) of a request that must fail."""
         status, answer = self.call(method, path, body, kind, **query)
         assert status >= 400, answer
@@ -143,7 +144,7 @@ def deployments(namespace: str, name: str = "") -> str:
     return f"/apis/apps/v1/namespaces/{namespace}/deployments" + (f"/{name}" if name else "")
 
 
-def deployment(name: str, replicas: int = 0) -> dict:
+def deployment(name: str, replicas: int = 0) -> Object:
     """A small Deployment, selected by its own name."""
     labels = {"app": name}
     return {
@@ -167,9 +168,10 @@ def deployment(name: str, replicas: int = 0) -> dict:
     }
 
 
-def make_map(server: Server, namespace: str, name: str = "one", **data: str) -> dict:
+def make_map(server: Server, namespace: str, name: str = "one", **data: str) -> Object:
     """A ConfigMap, made."""
-    return server.ok("POST", maps(namespace), {"metadata": {"name": name}, "data": data})
+    made: Object = server.ok("POST", maps(namespace), {"metadata": {"name": name}, "data": data})
+    return made
 
 
 def eventually(question: Callable[[], Any], within: float = 10.0) -> Any:
@@ -186,20 +188,21 @@ def services(namespace: str, name: str = "") -> str:
     return f"/api/v1/namespaces/{namespace}/services" + (f"/{name}" if name else "")
 
 
-def service(name: str = "svc", ports: list | None = None, **spec: object) -> dict:
+def service(name: str = "svc", ports: list[Object] | None = None, **spec: object) -> Object:
     """A Service with one port 80."""
     return {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}] if ports is None else ports, **spec}}
 
 
 def make_service(
-    server: Server, namespace: str, name: str = "svc", ports: list | None = None, **spec: object
-) -> dict:
+    server: Server, namespace: str, name: str = "svc", ports: list[Object] | None = None, **spec: object
+) -> Object:
     """A Service, made."""
-    return server.ok("POST", services(namespace), service(name, ports, **spec))
+    made: Object = server.ok("POST", services(namespace), service(name, ports, **spec))
+    return made
 
 
 def refused_service(
-    server: Server, namespace: str, name: str = "svc", ports: list | None = None, **spec: object
+    server: Server, namespace: str, name: str = "svc", ports: list[Object] | None = None, **spec: object
 ) -> str:
     """What a refused Service is told, after its name."""
     code, reason, message = server.refused("POST", services(namespace), service(name, ports, **spec))
@@ -211,4 +214,5 @@ def free_port(server: Server, namespace: str) -> int:
     """A node port nobody has: one allocated and given back."""
     made = make_service(server, namespace, "probe", type="NodePort")
     server.ok("DELETE", services(namespace, "probe"))
-    return made["spec"]["ports"][0]["nodePort"]
+    port: int = made["spec"]["ports"][0]["nodePort"]
+    return port

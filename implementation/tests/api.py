@@ -79,8 +79,8 @@ class Api:
             for past, version, line in self._past:
                 if past == kind and version > int(request.query["resourceVersion"]):
                     await answer.write(line)
-            while (line := await queue.get()) is not None:
-                await answer.write(line)
+            while (new := await queue.get()) is not None:
+                await answer.write(new)
         except ConnectionError:
             pass
         finally:

@@ -60,7 +60,7 @@ def _fate(key: str, every: dict[str, Elements], number: str) -> str:
     if "_aff" in target:
         name, prefix = "aff_endpoints", every["aff_local_ids" if local else "aff_ids"][key][1]
     start = 0x10000 if local else 0
-    found = []
+    found: list[str] = []
     while (row := every[name].get(f"{prefix} . {start + len(found):#010x}")) is not None:
         found.append(":".join(row[-2:]))
     return "-> " + ",".join(sorted(found))
