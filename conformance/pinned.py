@@ -15,7 +15,7 @@ from conformance.timing import Aim, origin
 from conformance.vantage import Vantage
 
 FIRST_PORT, COUNT = 12_345, 20  # upstream's own source port; datagrams of one look
-PORTS, OTHER = 50, 25  # that one requirement has for itself; from one of its flows to a client beside it
+PORTS = 50  # that one requirement has for itself
 
 SILENCE = 0.3  # seconds without any answer; one that comes takes milliseconds
 SILENT = 8  # datagrams of such a look, one after another
@@ -30,6 +30,11 @@ def flow(lab: Lab, client: Vantage, target: tuple[str, int], number: int = 0) ->
     attempt, own = lab.timing.attempt.seconds, FIRST_PORT + PORTS * lab.rig.number(lab.id) + number
     probe = Probe("udp", target, count=COUNT, concurrency=1, timeout=attempt, source_port=own)
     return Aim(client, probe)
+
+
+def fresh(aims: Sequence[Aim]) -> list[Aim]:
+    """The same clients, each datagram from a port of its own and so a flow of its own."""
+    return [Aim(aim.vantage, replace(aim.probe, source_port=0)) for aim in aims]
 
 
 def silent(aim: Aim) -> Aim:
@@ -48,11 +53,10 @@ async def two(lab: Lab, *, same_node: bool = False) -> tuple[Backends, Backends]
 async def begun(lab: Lab, aims: Sequence[Aim], accepted: Answered, says: str) -> bool:
     """Flows begin, and are answered; True when they are.
 
-    They begin once clients from other ports are served: the kernel keeps to what it decided at a datagram
-    that came before the rules, which is another question than what becomes of a flow that was served.
+    They begin once others are served: the kernel keeps to what it decided at a datagram that came before the
+    rules, which is another question than what becomes of a flow that was served.
     """
-    others = [Aim(aim.vantage, replace(aim.probe, source_port=aim.probe.source_port + OTHER)) for aim in aims]
-    return bool(await lab.serves("others", others, accepted, says)
+    return bool(await lab.serves("others", fresh(aims), accepted, says)
                 and await lab.serves("before", aims, accepted, says))
 
 

@@ -69,7 +69,7 @@ def test_every_run_names_a_descriptor_that_can_be_read() -> None:
 
 def test_only_the_expected_rows_may_be_red_and_none_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = script("peers/judge", monkeypatch)
-    run = {"red": ["ETP-02", "ITP-01"], "unknown": ["LB-13"]}
+    run = {"red": ["ETP-02", "ITP-01"], "unknown": ["LB-13"], "racy": ["UDP-09"]}
     seen = {"subject": "a name", "verdict": "fail", "actual": "NXDOMAIN", "expected": "192.0.2.1"}
 
     def rows(**given: str) -> list[dict]:
@@ -77,6 +77,7 @@ def test_only_the_expected_rows_may_be_red_and_none_unknown(monkeypatch: pytest.
                 for name, verdict in given.items()]
 
     assert judge.wrong(run, rows(LB_13="unknown", ETP_02="fail", ITP_01="fail", DNS_01="pass")) == []
+    assert judge.wrong(run, rows(ETP_02="fail", ITP_01="fail", UDP_09="fail")) == [], "a race decides it"
     assert judge.wrong(run, rows(ETP_02="fail", ITP_01="pass", DNS_01="fail", LB_01="unknown")) == [
         "DNS-01 is red and should not be", "    a name: NXDOMAIN; expected 192.0.2.1",
         "LB-01 is unknown", "    a name: NXDOMAIN; expected 192.0.2.1", "ITP-01 is not red and should be"]

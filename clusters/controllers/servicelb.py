@@ -61,7 +61,9 @@ def _container(service: Object, port: Object) -> Object:
     name, number = f"lb-{protocol.lower()}-{port['port']}", port["port"]
     target: Object = {"name": "DEST_IPS", "value": ",".join(spec.get("clusterIPs") or ())}
     if local:
-        target = {"name": "DEST_IPS", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
+        # With what the API server adds by itself: a pod that looks otherwise is one to replace.
+        host = {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.hostIP"}}
+        target = {"name": "DEST_IPS", "valueFrom": host}
     return {
         "name": name, "image": _IMAGE,
         "ports": [{"name": name, "containerPort": number, "hostPort": number, "protocol": protocol}],

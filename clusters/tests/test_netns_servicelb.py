@@ -69,8 +69,14 @@ async def test_forwards_by_every_node_takes_the_port_and_fights(cluster: NetnsCl
 
         await until(refused)
         assert await has(f"{SERVICES}/late", []), "pending: port 80 is taken on every node"
-        for name in ("other", "late"):
-            await client.delete(f"{SERVICES}/{name}")
+        near = balanced("near", 8081)
+        near["spec"] |= {"externalTrafficPolicy": "Local", "selector": service["spec"]["selector"]}
+        path = "/api/v1/namespaces/kube-system/services"
+        await client.create(path, near)
+        home = next(p["status"]["hostIP"] for n, p in pods.items() if n.startswith("traefik-"))
+        await until(lambda: has(f"{path}/near", [home]))
+        for made in (f"{path}/near", f"{SERVICES}/other", f"{SERVICES}/late"):
+            await client.delete(made)
 
         async def only_traefik() -> bool:
             return len([pod for pod in await client.list(PODS) if servicelb.owner(pod)]) == 2

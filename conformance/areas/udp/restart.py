@@ -6,7 +6,7 @@ from conformance.expectations import Answered
 from conformance.features import Feature
 from conformance.lab import Lab
 from conformance.objects import port
-from conformance.pinned import flow, note, unmoved
+from conformance.pinned import flow, fresh, note, unmoved
 from conformance.requirements import Level, requirement
 from conformance.restarting import proxy, restart
 
@@ -24,15 +24,14 @@ async def restarted(lab: Lab) -> None:
     served = await lab.service([port(80, protocol="UDP")], backends)
     flows = [flow(lab, client, (served.ip, 80), at)
              for client in lab.clients for at in range(FLOWS)]
-    fresh = [flow(lab, client, (served.ip, 80), FLOWS) for client in lab.clients]
-    if not await lab.serves("before", fresh, Answered(by=backends.nonces), "a pod answers, from every node"):
+    others = fresh([flow(lab, client, (served.ip, 80)) for client in lab.clients])
+    if not await lab.serves("before", others, Answered(by=backends.nonces), "a pod answers, from every node"):
         return
     await note(lab, flows)
     command = await proxy(lab, lab.nodes[0].name)
     for node in lab.nodes:
         await restart(lab, node.name, command)
-    fresh = [flow(lab, client, (served.ip, 80), FLOWS + 1) for client in lab.clients]
     says = "new flows are served after the restart"
-    if await lab.serves("after", fresh, Answered(by=backends.nonces), says):
+    if await lab.serves("after", others, Answered(by=backends.nonces), says):
         await note(lab, flows)
         unmoved(lab, flows, backends, "the flow goes to the same pod before and after the restart")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from conformance.expectations import Answered
 from conformance.lab import Lab
 from conformance.objects import port
-from conformance.pinned import flow, moved, note, two, unmoved
+from conformance.pinned import flow, fresh, moved, note, two, unmoved
 from conformance.requirements import Level, requirement
 
 FLOWS = 8  # from each client; with two backends even two clients' flows all stay by chance with 1.5e-5 a look
@@ -23,13 +23,13 @@ async def unrelated(lab: Lab) -> None:
     changes = await lab.service(ports, first, name="changes")
     flows = [flow(lab, client, (stays.ip, 80), at)
              for client in lab.clients for at in range(FLOWS)]
-    fresh = [flow(lab, client, (stays.ip, 80), FLOWS) for client in lab.clients]
-    if not await lab.serves("before", fresh, Answered(by=kept.nonces), "a pod answers, from every node"):
+    others = fresh([flow(lab, client, (stays.ip, 80)) for client in lab.clients])
+    if not await lab.serves("before", others, Answered(by=kept.nonces), "a pod answers, from every node"):
         return
     await note(lab, flows)
     for backends in (second, first):
         await moved(lab, changes, backends)
-        seen = [flow(lab, one, (changes.ip, 80), FLOWS + 1) for one in lab.clients]
+        seen = fresh([flow(lab, one, (changes.ip, 80)) for one in lab.clients])
         right = Answered(by=backends.nonces)
         if not await lab.serves(f"now {min(right.by or ())}", seen, right, "the other Service has changed"):
             return
