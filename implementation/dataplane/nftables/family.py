@@ -14,13 +14,13 @@ from implementation.dataplane.nftables import difference, encode, layout, readba
 from implementation.dataplane.nftables import netlink as nl
 from implementation.dataplane.nftables.claims import Claims
 from implementation.dataplane.nftables.difference import Step
+from implementation.dataplane.nftables.frame import Frame
 from implementation.dataplane.nftables.kernel import Kernel, Refused, chunks
 from implementation.dataplane.nftables.layout import TABLE
-from implementation.dataplane.nftables.names import Target, led_by
 from implementation.dataplane.nftables.netlink import Message
 from implementation.dataplane.nftables.options import Options
 from implementation.dataplane.nftables.readback import Found
-from implementation.dataplane.nftables.shapes import Chain, Family
+from implementation.dataplane.nftables.shapes import Family
 from implementation.dataplane.nftables.tables import SHARED, Numbers, Packer, Rows
 from implementation.state.desired import ServedService, ServiceKey
 
@@ -51,8 +51,7 @@ class TableOf:
         self._of: dict[ServiceKey, Rows] = {}
         self._ahead: dict[ServiceKey, tuple[ServedService, Rows]] | None = {}  # None: no more of that
         self._shared: Counter[tables.Row] = Counter()
-        self._made: set[str] = set()  # chains in the kernel
-        self._led: set[str] = set()  # those a variant leads to
+        self._frame = Frame(kernel, family, options, self._numbers)
         self._total = 0
 
     def apply(
@@ -125,7 +124,7 @@ class TableOf:
             come.update(more)
         shares = self._shares(rendered, gone, come)
         steps = difference.steps(gone, come)
-        frame = self._missing_targets(self._numbers.wanted)
+        frame = self._frame.missing()
         self._commit([*frame, *self._units(steps)])
         self._keep(rendered, shares)
         self._total += len(come) - len(gone)
@@ -137,7 +136,7 @@ class TableOf:
         steps = difference.steps(*difference.between(plan.there, wanted))
         self._commit([*plan.frame, *self._units(steps)])
         self._settled(plan.rendered, wanted)
-        self._sweep(plan.stale)
+        self._frame.sweep(plan.stale)
         return difference.count(steps) + len(plan.frame)
 
     def _apart(self, services: Services, addresses: Sequence[str] | None) -> int:
@@ -238,12 +237,8 @@ class TableOf:
             self._claims.clear()
         rendered = {NODE: tables.address_rows(addresses, self._packer)}
         rendered |= self._render_all(services, state.rows)
-        targets = list(self._numbers.wanted.values())
-        self._made, self._led = set(state.chains), set(state.variants)
-        chains = layout.skeleton(self.family, self.options, targets)
         frame = [] if usable else [encode.fresh_table(self.family, layout.stamp(self.family, self.options))]
-        frame += self._chain_units(readback.differing(state.chains, chains))
-        frame += self._variant_units([t for t in targets if t.name not in self._led])
+        frame += self._frame.whole(state)
         stale = [name for name in state.variants if name not in self._numbers.wanted]
         return Plan(frame, rendered, state.rows, stale)
 
@@ -260,37 +255,6 @@ class TableOf:
             key: ahead[key][1] if key in good else self._render(key, services, before, own=False)
             for key in sorted(services)
         }
-
-    def _chain_units(self, chains: Sequence[Chain]) -> list[list[bytes]]:
-        """Make chains, or put their right rules in the place of those they have; hooks come last."""
-        made = [encode.chain_message(self.family, one) for one in chains if one.name not in self._made]
-        rules: list[bytes] = []
-        for one in chains:
-            if one.name in self._made:
-                rules.append(nl.message(Message.DELRULE, self.family.af, nl.text(2, one.name), table=TABLE))
-            rules += encode.rule_messages(self.family, one)
-        self._made |= {one.name for one in chains}
-        return [made + rules] if chains else []
-
-    def _missing_targets(self, targets: Mapping[str, Target]) -> list[list[bytes]]:
-        """The chains and variants of those targets that the kernel does not have yet."""
-        new = [t for name, t in targets.items() if name not in self._led]
-        if not new:
-            return []
-        chains = {
-            c.name: c for target in new for c in layout.target_chains(self.family, self.options, target)
-        }
-        missing = [chain for name, chain in chains.items() if name not in self._made]
-        return self._chain_units(missing) + self._variant_units(new)
-
-    def _variant_units(self, targets: Sequence[Target]) -> list[list[bytes]]:
-        found = []
-        for target in targets:
-            number = nl.word(self._numbers.variants[target.name])
-            row = nl.verdict_element(number, nl.Verdict.GOTO, target.name)
-            found.append(nl.lists(Message.NEWSETELEM, self.family.af, TABLE, led_by(target), [row]))
-        self._led |= {target.name for target in targets}
-        return found
 
     def _units(self, steps: Sequence[Step]) -> list[list[bytes]]:
         """The messages of these steps, in parts that must each stay whole."""
@@ -310,30 +274,6 @@ class TableOf:
         self._of = {key: rows for key, rows in rendered.items() if rows}
         self._shared = Counter(row for rows in rendered.values() for row in rows if row[0] in SHARED)
         self._total = len(wanted)
-
-    def _sweep(self, stale: Sequence[str]) -> None:
-        """Remove variants nobody uses, then their chains; what is in use after all stays."""
-        af = self.family.af
-        frame, _ = nl.element_frame(4, 0)
-        for name in stale:
-            row = frame + nl.word(self._numbers.variants[name])
-            self.kernel.commit(nl.lists(Message.DELSETELEM, af, TABLE, encode.map_of(name), [row]))
-        for name in stale:
-            del self._numbers.variants[name]
-            self._led.discard(name)
-        needed = layout.skeleton(self.family, self.options, list(self._numbers.wanted.values()))
-        gone = sorted(self._made - set(needed), key=lambda name: name.startswith("pick_"))
-        for name in gone:  # chains that lead to others first
-            chain = nl.text(2, name)
-            try:
-                self.kernel.commit([
-                    nl.message(Message.DELRULE, af, chain, table=TABLE),
-                    nl.message(Message.DELCHAIN, af, nl.text(3, name), table=TABLE),
-                ])  # fmt: skip
-                self._made.discard(name)
-            except Refused as error:
-                log.debug("chain %s stays for now: %s", name, error)
-
 
 def _union(rendered: Mapping[ServiceKey, Rows]) -> Rows:
     every: Rows = {}
