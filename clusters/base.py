@@ -86,10 +86,9 @@ class Workload(Protocol):
     place: str  # node name, "outside" or "behind-router"
 
     async def request(
-        self, method: str, path: str, body: bytes = b"", *, headers: Mapping[str, str] | None = None,
-        timeout: float,
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, timeout: float,
     ) -> tuple[int, bytes]:
-        """Send one HTTP/1.1 request to the control port; gives status and body.
+        """Send one HTTP/1.1 request without a body to the control port; gives status and body.
 
         Raises ClusterError when the workload cannot be reached or does not answer in ``timeout`` seconds.
         """

@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     Attempt = dict[str, Any]
 
-VERSION = "1"
+VERSION = "2"
 _LINE = 65536  # the longest line or head taken from anybody
-_BODY = 4 << 20  # the longest command
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EPERM}
 _RESET = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
 _STREAMS = ("tcp", "http", "connect", "held")
@@ -367,7 +366,7 @@ class Control:
                      "Connection: close", "", "")
             writer.write("\r\n".join(lines).encode() + body)
             await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
@@ -378,17 +377,17 @@ class Control:
             method, path, _ = lines[0].decode("latin-1").split(" ", 2)
             fields = [line.partition(b":") for line in lines[1:] if line]
             headers = {name.strip().lower(): value.strip() for name, _, value in fields}
-            length = int(headers.get(b"content-length", b"0"))
-            if not 0 <= length <= _BODY:
-                return 413, b"{}"
             if (method, path) == ("GET", "/readyz"):
                 return (200, b"ok") if self.ready else (503, b"not ready")
             if not self._allowed(headers):
                 return 401, b'{"error": "commands are taken only with the token of the run"}'
-            command = json.loads(await reader.readexactly(length) or b"{}")
+            # No request has a body: a pod proxy cuts an answer that comes before its end (golang/go #40747).
+            command = json.loads(headers.get(b"x-agent-command", b"{}"))
             if not isinstance(command, dict):
                 return 400, b'{"error": "a command is a JSON object"}'
             return 200, json.dumps(await self._command(method, path, command)).encode()
+        except asyncio.LimitOverrunError:
+            return 431, b'{"error": "a request is longer than 64 KiB"}'
         except (ValueError, KeyError, TypeError, IndexError, OSError) as problem:
             return 400, json.dumps({"error": f"{type(problem).__name__}: {problem}"}).encode()
 

@@ -53,7 +53,7 @@ class Vantage:
         self.nameservers: tuple[str, ...] = ()
         self.search: tuple[str, ...] = ()
         self.ndots = 1
-        self._headers = {"X-Agent-Token": token, "Content-Type": "application/json"}
+        self._headers = {"X-Agent-Token": token}
         self._now, self._offset = now, 0.0
         self.uncertainty = 0.0  # seconds by which a time of this place may be wrong
 
@@ -106,11 +106,11 @@ class Vantage:
         await self._call("POST", "/v1/ready", {"ready": ready}, PATIENCE)
 
     async def _call(self, method: str, path: str, command: Any, timeout: float) -> dict[str, Any]:
-        body = b"" if command is None else json.dumps(command).encode()
+        told = {} if command is None else {"X-Agent-Command": json.dumps(command)}
         try:
             async with asyncio.timeout(timeout):
                 status, answer = await self.workload.request(
-                    method, path, body, headers=self._headers, timeout=timeout,
+                    method, path, headers={**self._headers, **told}, timeout=timeout,
                 )
         except (ClusterError, OSError, TimeoutError) as problem:
             said = str(problem) or f"no answer within {timeout:g} s"

@@ -22,21 +22,15 @@ class ContainerWorkload:
         self,
         method: str,
         path: str,
-        body: bytes = b"",
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float,
     ) -> tuple[int, bytes]:
-        """Send one HTTP request; gives status and body. Raises ClusterError when there is no answer."""
+        """Send one HTTP request without a body; gives status and body. Raises ClusterError when there is no answer."""
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session,
-                session.request(
-                    method,
-                    self._base + path,
-                    data=body or None,
-                    headers=dict(headers or {}),
-                ) as answer,
+                session.request(method, self._base + path, headers=dict(headers or {})) as answer,
             ):
                 return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as problem:

@@ -62,7 +62,6 @@ class Api:
         self,
         method: str,
         path: str,
-        body: bytes = b"",
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float,
@@ -77,7 +76,6 @@ class Api:
                 answer = self._pool.request(
                     method,
                     self._host + path,
-                    body=body or None,
                     headers={**self._headers, **(headers or {})},
                     timeout=limits,
                     retries=False,

@@ -88,13 +88,12 @@ class PodWorkload:
         self,
         method: str,
         path: str,
-        body: bytes = b"",
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float,
     ) -> tuple[int, bytes]:
-        """Send one HTTP request; gives status and body. Raises ClusterError when there is no answer."""
-        return await self._api.request(method, self._path + path, body, headers=headers, timeout=timeout)
+        """Send one HTTP request without a body; gives status and body. Raises ClusterError when there is no answer."""
+        return await self._api.request(method, self._path + path, headers=headers, timeout=timeout)
 
 
 class KubeconfigCluster:

@@ -31,8 +31,7 @@ class NetnsWorkload:
         self._control, self._where, self._port = control, where, port
 
     async def request(
-        self, method: str, path: str, body: bytes = b"", *, headers: Mapping[str, str] | None = None,
-        timeout: float,
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, timeout: float,
     ) -> tuple[int, bytes]:
         """Send one HTTP/1.1 request; gives status and body.
 
@@ -46,7 +45,7 @@ class NetnsWorkload:
                 made = socket.socket(fileno=fd)
                 made.setblocking(False)
                 host = f"{self.name}:{self._port}"
-                return await conversation.http(made, method, path, body, headers or {}, host)
+                return await conversation.http(made, method, path, headers or {}, host)
         except TimeoutError as error:
             raise ClusterError(f"{who}: no answer to {method} {path} within {timeout:g} s") from error
         except (OSError, ValueError, EOFError) as error:

@@ -82,17 +82,17 @@ async def _receive(control: socket.socket) -> tuple[bytes, list[int]]:
 
 
 async def http(
-    connection: socket.socket, method: str, path: str, body: bytes, headers: Mapping[str, str], host: str,
+    connection: socket.socket, method: str, path: str, headers: Mapping[str, str], host: str,
 ) -> tuple[int, bytes]:
-    """One HTTP/1.1 request over a connection; gives status and body. ValueError: not HTTP; OSError: cut."""
+    """One HTTP/1.1 request without a body; gives status and body. ValueError: not HTTP; OSError: cut."""
     reader, writer = await asyncio.open_connection(sock=connection, limit=_LONGEST_HEAD)
     try:
-        fields = {"Host": host, "Connection": "close", "Content-Length": str(len(body)), **headers}
+        fields = {"Host": host, "Connection": "close", "Content-Length": "0", **headers}
         head = f"{method} {path} HTTP/1.1\r\n"
         head += "".join(f"{name}: {text}\r\n" for name, text in fields.items())
         if "\r\n\r\n" in head or "\n" in path:
             raise ValueError("a header or path with a line end in it")
-        writer.write(head.encode() + b"\r\n" + body)
+        writer.write(head.encode() + b"\r\n")
         await writer.drain()
         words = (await reader.readline()).split(None, 2)
         if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():

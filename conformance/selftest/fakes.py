@@ -35,17 +35,16 @@ class Loopback:
     answer: tuple[int, bytes] | None = None
 
     async def request(
-        self, method: str, path: str, body: bytes = b"", *, headers: Mapping[str, str] | None = None,
-        timeout: float,
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, timeout: float,
     ) -> tuple[int, bytes]:
         if self.gone:
             raise ClusterError(f"{self.name}: no such pod")
         if self.answer is not None:
             return self.answer
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        lines = [f"{method} {path} HTTP/1.1", f"Content-Length: {len(body)}"]
+        lines = [f"{method} {path} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+        writer.write("\r\n".join([*lines, "", ""]).encode())
         try:
             answer = await asyncio.wait_for(reader.read(), timeout)
         finally:

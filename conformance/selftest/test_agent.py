@@ -6,6 +6,7 @@ import asyncio
 import base64
 import errno
 import itertools
+import json
 import socket
 import statistics
 import time
@@ -246,33 +247,44 @@ async def test_commands_need_the_token_and_readiness_does_not() -> None:
 
 
 async def test_a_delayed_agent_is_ready_when_told() -> None:
-    headers = {"X-Agent-Token": TOKEN}
+    headers = {"X-Agent-Token": TOKEN, "X-Agent-Command": '{"ready": true}'}
     async with running_agent(more=["--delay-ready"]) as here:
         assert (await here.request("GET", "/readyz", timeout=1))[0] == 503
-        await here.request("POST", "/v1/ready", b'{"ready": true}', headers=headers, timeout=1)
+        await here.request("POST", "/v1/ready", headers=headers, timeout=1)
         assert (await here.request("GET", "/readyz", timeout=1))[0] == 200
 
 
-@pytest.mark.parametrize(("path", "body"), [
-    ("/v1/probe", b"not json"), ("/v1/probe", b"{}"),
-    ("/v1/probe", b'{"kind": "icmp", "target": ["::1", 1]}'),
-    ("/v1/echo", b'{"add": ["sctp:80"]}'), ("/v1/echo", b'{"add": ["tcp:99999"]}'), ("/v1/nothing", b""),
-    ("/v1/probe", b'{"kind": "tcp", "target": ["127.0.0.1", 80], "payload": "%"}'), ("/v1/resolve", b"[]"),
+@pytest.mark.parametrize(("path", "command"), [
+    ("/v1/probe", "not json"), ("/v1/probe", "{}"),
+    ("/v1/probe", '{"kind": "icmp", "target": ["::1", 1]}'),
+    ("/v1/echo", '{"add": ["sctp:80"]}'), ("/v1/echo", '{"add": ["tcp:99999"]}'), ("/v1/nothing", ""),
+    ("/v1/probe", '{"kind": "tcp", "target": ["127.0.0.1", 80], "payload": "%"}'), ("/v1/resolve", "[]"),
 ])
-async def test_nonsense_is_answered_with_400_and_a_sentence(path: Any, body: Any) -> None:
+async def test_nonsense_is_answered_with_400_and_a_sentence(path: Any, command: Any) -> None:
     async with running_agent() as here:
-        status, answer = await here.request("POST", path, body, headers={"X-Agent-Token": TOKEN}, timeout=1)
+        headers = {"X-Agent-Token": TOKEN, "X-Agent-Command": command}
+        status, answer = await here.request("POST", path, headers=headers, timeout=1)
     assert status == 400
     assert b"error" in answer
 
 
-async def test_listeners_come_and_go_by_command() -> None:
-    port, headers = free_port(), {"X-Agent-Token": TOKEN}
+async def test_a_command_that_is_too_long_is_refused() -> None:
     async with running_agent() as here:
-        body = b'{"add": ["tcp:%d"]}' % port
-        await here.request("POST", "/v1/echo", body, headers=headers, timeout=1)
+        headers = {"X-Agent-Token": TOKEN, "X-Agent-Command": json.dumps({"name": "a" * 70_000})}
+        assert (await here.request("POST", "/v1/resolve", headers=headers, timeout=1))[0] == 431
+
+
+async def test_listeners_come_and_go_by_command() -> None:
+    port = free_port()
+    async with running_agent() as here:
+
+        async def told(what: str) -> None:
+            headers = {"X-Agent-Token": TOKEN, "X-Agent-Command": json.dumps({what: [f"tcp:{port}"]})}
+            assert (await here.request("POST", "/v1/echo", headers=headers, timeout=1))[0] == 200
+
+        await told("add")
         assert (await probe(kind="tcp", target=["127.0.0.1", port]))[0]["outcome"] == "answered"
-        await here.request("POST", "/v1/echo", body.replace(b"add", b"remove"), headers=headers, timeout=1)
+        await told("remove")
         assert (await probe(kind="tcp", target=["127.0.0.1", port]))[0]["outcome"] == "refused"
 
 
