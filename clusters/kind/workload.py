@@ -26,7 +26,7 @@ class ContainerWorkload:
         headers: Mapping[str, str] | None = None,
         timeout: float,
     ) -> tuple[int, bytes]:
-        """Send one HTTP request without a body; gives status and body. Raises ClusterError when there is no answer."""
+        """Send one HTTP request without a body; gives status and body. ClusterError: no answer."""
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session,

@@ -92,7 +92,7 @@ class PodWorkload:
         headers: Mapping[str, str] | None = None,
         timeout: float,
     ) -> tuple[int, bytes]:
-        """Send one HTTP request without a body; gives status and body. Raises ClusterError when there is no answer."""
+        """Send one HTTP request without a body; gives status and body. ClusterError: no answer."""
         return await self._api.request(method, self._path + path, headers=headers, timeout=timeout)
 
 
