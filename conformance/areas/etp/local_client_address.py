@@ -20,9 +20,9 @@ from conformance.timing import Aim
 async def local_client_address(lab: Lab) -> None:
     """With policy Local a backend on any node MUST see its client's address through the load balancer's."""
     # On two nodes: where its only pod is, an address may be announced by chance.
-    for node in lab.workers[-2:]:
-        backends = await lab.backends(1, nodes=[node], name=f"on-{node.name}")
-        served, address = await balanced(lab, backends, name=f"on-{node.name}", externalTrafficPolicy="Local")
+    for number, node in enumerate(lab.workers[-2:]):
+        backends = await lab.backends(1, nodes=[node], name=f"on-{number}")
+        served, address = await balanced(lab, backends, name=f"on-{number}", externalTrafficPolicy="Local")
         if not address:
             return
         probe = Probe("tcp", (address, served.port), count=100, timeout=lab.timing.attempt.seconds)
