@@ -78,7 +78,11 @@ def verdicts(miniature: Miniature, out: Path, full: bool) -> dict[str, str]:
     if not full:
         command += ["--stricter", STRICTER, *miniature.caught_by, miniature.canary]
     shutil.rmtree(out, ignore_errors=True)
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=SECONDS, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        print(f"{miniature.name}: no report within {SECONDS} s", flush=True)
+        return {}
     reports = list(out.glob("**/report.json"))
     if done.returncode not in {0, 1, 2, 4} or not reports:
         last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])

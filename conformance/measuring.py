@@ -30,7 +30,7 @@ CONTROL = 0.8  # seconds before the fault, in which nothing may be lost
 UDP_INTERVAL, UDP_DEADLINE = 0.005, 0.1
 TCP_INTERVAL, TCP_DEADLINE = 0.05, 0.25  # abandoned then: the kernel's own retries would round it to a second
 ASK_INTERVAL = 0.05
-SETTLED = 60.0  # seconds for one node alone to answer; after a heal two of MetalLB's do for half a minute
+SETTLED = 40.0  # seconds for one node alone to answer; after a heal two of MetalLB's do for half a minute
 _INTERFACE = "eth0"
 
 
@@ -130,7 +130,7 @@ async def announcer(lab: Lab, address: str) -> tuple[str, str]:
 async def sole_announcer(lab: Lab, address: str) -> tuple[str, str]:
     """The same, as soon as it is one alone: nodes that have lost each other may both answer for a while."""
     since = lab.now()
-    while not (found := await announcer(lab, address))[0] and lab.now() - since < SETTLED:
+    while not (found := await announcer(lab, address))[1] and lab.now() - since < SETTLED:
         pass  # asking takes its time
     return found
 

@@ -45,7 +45,7 @@ def plain(made: dict[str, Any], kind: str, version: str) -> dict[str, Any]:
 
 
 class Server:
-    """The same as scale.Feed to who measures; ``listed`` stays 0, as nobody tells when a list is out."""
+    """The same as feed.Feed to who measures; ``listed`` stays 0, as nobody tells when a list is out."""
 
     def __init__(self, size: int, programs: Path) -> None:
         self.size, self.spare, self.listed = size, 0, 0.0
