@@ -14,7 +14,7 @@ from conformance.timing import Aim, origin
 
 TIMEOUT = 1  # seconds
 # Seconds idle, and attempts, of a pod and of a process on its node. By chance both meet only one of two
-# backends in 1 of a million cases; at one pace, a round robin might give each client in turn its own for ever.
+# backends in 1 of a million cases; at one pace a round robin could give each client in turn its own for ever.
 PACES = ((1.2, 13), (1.8, 9))
 
 
