@@ -25,13 +25,14 @@ _KINDS = (("Namespace", "v1"), ("Deployment", "apps/v1"), ("Service", "v1"), ("P
 
 @dataclass(frozen=True, order=True)
 class Made:
-    """One object that a run has made."""
+    """One object that a run has made; ``going`` when it was deleted already and is about to be gone."""
 
     run: str
     kind: str
     api_version: str
     namespace: str
     name: str
+    going: bool = False
 
     def __str__(self) -> str:
         where = f"{self.namespace}/" if self.namespace else ""
@@ -82,14 +83,15 @@ async def made(kube: Kube, selector: str) -> list[Made]:
         for item in await kube.list(kind, version, selector):
             meta = item["metadata"]
             found.append(Made(
-                meta["labels"][RUN_LABEL], kind, version, meta.get("namespace", ""), meta["name"]))
+                meta["labels"][RUN_LABEL], kind, version, meta.get("namespace", ""), meta["name"],
+                "deletionTimestamp" in meta))
     spaces = {one.name for one in found if one.kind == "Namespace"}
     return [one for one in found if one.namespace not in spaces]
 
 
 def sentence(found: Iterable[Made], cluster: str) -> str:
-    """What was left and what to do, in one line; empty when nothing was."""
-    every = list(found)
+    """What was left and what to do, in one line; empty when nothing was, but for what is going."""
+    every = [one for one in found if not one.going]
     if not every:
         return ""
     runs = ", ".join(sorted({one.run for one in every}))

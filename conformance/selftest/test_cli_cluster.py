@@ -229,3 +229,10 @@ def test_the_doctor_names_the_packages_that_are_missing(monkeypatch: Any, capsys
     assert "wrong programs" in said
     assert "next: install with: sudo apt-get install nftables" in said
     assert "1 wrong" in said
+
+
+def test_what_is_going_already_was_not_left() -> None:
+    going = leftovers.Made("r1", "Namespace", "v1", "", "conf-r1-rig", going=True)
+    stays = leftovers.Made("r2", "Namespace", "v1", "", "conf-r2-rig")
+    assert leftovers.sentence([going], "kind://x") == ""
+    assert leftovers.sentence([going, stays], "kind://x").startswith("1 objects of runs that were killed are")
