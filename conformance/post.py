@@ -50,8 +50,13 @@ def namespace_of(rig: Rig) -> str:
 
 
 def container(rig: Rig) -> Object:
-    """The post's container, or the stand-in that the run was given."""
-    return {"name": "nextcloud", "image": rig.nextcloud, "ports": [{"containerPort": 80}]}
+    """The post's container, or the stand-in that the run was given; unlike the post's ready once it listens.
+
+    Without, a pod becomes an endpoint a moment before anybody listens there, and who asks then is refused.
+    """
+    probe = {"tcpSocket": {"port": 80}, "periodSeconds": 1, "timeoutSeconds": 5}
+    ports = [{"containerPort": 80}]
+    return {"name": "nextcloud", "image": rig.nextcloud, "ports": ports, "readinessProbe": probe}
 
 
 async def stand(rig: Rig) -> Post:
