@@ -22,7 +22,7 @@ KEPT = ("command", "commit", "dirty", "kernel", "machine", "cluster", "kubernete
         "started", "ended", "overall", "counts")
 BEGIN, END = "<!-- ci/reports.py table --write -->", "<!-- end of the table -->"
 LOST = ("power_loss", "cable_pulled", "pause")  # as LB-L2-03 names them
-SIGNS = {"fail": "**fail**", "unsupported": "–"}  # other verdicts stand for themselves
+COUNTED = {"pass": "pass", "fail": "fail", "unknown": "unknown", "unsupported": "not declared"}  # as headed
 Summary = dict[str, Any]
 
 
@@ -60,22 +60,22 @@ def file(folders: list[Path]) -> None:
 
 
 def table() -> str:
-    """All filed summaries side by side: a line each, and a line for every row that is red somewhere."""
+    """All filed summaries: a line each, and for every row that is red somewhere where it is."""
     found = {path.parent.name: json.loads(path.read_text())
              for path in sorted((ROOT / "reports").glob("*/*/summary.json"))}
-    lines = ["| implementation | version | Kubernetes | pass | fail | not declared |",
-             "|---|---|---|---|---|---|"]
+    lines = [f"| implementation | version | Kubernetes | {' | '.join(COUNTED.values())} |",
+             "|---|---|---|" + "---|" * len(COUNTED)]
     for name, one in found.items():
-        counts = one["counts"]
-        lines.append(f"| {name} | {one['implementation']['version']} | {one['kubernetes']} | "
-                     f"{counts.get('pass', 0)} | {counts.get('fail', 0)} | {counts.get('unsupported', 0)} |")
-    every = [item for one in found.values() for item in one["rows"].items()]
-    rows = sorted({row for row, verdict in every if verdict == "fail"})
-    if rows:
-        lines += ["", f"| red somewhere | {' | '.join(found)} |", "|---|" + "---|" * len(found)]
-        for row in rows:
-            verdicts = [one["rows"].get(row, "not-run") for one in found.values()]
-            lines.append(f"| {row} | {' | '.join(SIGNS.get(one, one) for one in verdicts)} |")
+        counts = " | ".join(str(one["counts"].get(verdict, 0)) for verdict in COUNTED)
+        lines.append(f"| {name} | {one['implementation']['version']} | {one['kubernetes']} | {counts} |")
+    red: dict[str, list[str]] = {}
+    for name, one in found.items():
+        for row, verdict in one["rows"].items():
+            if verdict == "fail":
+                red.setdefault(row, []).append(name)
+    if red:
+        lines += ["", "| row | red on |", "|---|---|"]
+        lines += [f"| {row} | {', '.join(red[row])} |" for row in sorted(red)]
     return "\n".join(lines + failovers(found))
 
 
