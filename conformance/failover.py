@@ -7,7 +7,7 @@ what is measured is the way to them, and never how soon Kubernetes notices that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -19,6 +19,7 @@ from conformance.expectations import Answered
 from conformance.features import Feature
 from conformance.lab import Backends, Lab, Served
 from conformance.measuring import Measured, around, sole_announcer, tcp, udp
+from conformance.rig import is_ready
 from conformance.timing import Aim, settles
 from conformance.vantage import VantageGone
 
@@ -130,6 +131,7 @@ async def measure(lab: Lab, kind: Kind) -> Failover:
         await mend()  # nothing after this may meet a broken cluster
         raise
     await clients_back(lab, node)
+    await daemons_back(lab, node)
     return Failover(kind, node, surviving, fault, heal)
 
 
@@ -176,6 +178,27 @@ async def clients_back(lab: Lab, node: str) -> None:
                 if lab.now() - since > lab.timing.pods.seconds:
                     raise
                 await asyncio.sleep(measuring.ASK_INTERVAL)
+
+
+async def daemons_back(lab: Lab, node: str) -> None:
+    """Wait until what a DaemonSet has on ``node`` is ready again: it may be who takes over at the next fault.
+
+    One that is not within patience is told in a step, and nothing more is done about it.
+    """
+    since = lab.now()
+    while missing := unready(await lab.kube.list("Pod", "v1", ""), node):
+        if lab.now() - since > lab.timing.pods.seconds:
+            lab.step(f"{node} is back, without {', '.join(missing)}")
+            return
+        await asyncio.sleep(measuring.ASK_INTERVAL)
+
+
+def unready(pods: Sequence[objects.Object], node: str) -> list[str]:
+    """The pods of DaemonSets on ``node`` that are not ready."""
+    return [
+        pod["metadata"]["name"] for pod in pods if pod["spec"].get("nodeName") == node and not is_ready(pod)
+        and any(owner["kind"] == "DaemonSet" for owner in pod["metadata"].get("ownerReferences") or ())
+    ]
 
 
 def found_node(lab: Lab, lost: Failover) -> bool:

@@ -17,6 +17,7 @@ from conformance.arp import Arp
 from conformance.checks import Verdict
 from conformance.engine import Remembering
 from conformance.evidence import Outcome, parse
+from conformance.failover import unready
 from conformance.features import Declaration
 from conformance.kube import Answer, KubeError
 from conformance.lab import Lab
@@ -196,3 +197,13 @@ async def test_the_posts_config_map_makes_the_pool_unless_there_is_one(
 
 async def test_a_pool_that_is_given_is_left_alone(lab: Lab) -> None:
     assert (await pool.stand(lab.rig)).size == 0
+
+
+def test_what_a_daemonset_has_on_a_node_that_is_not_ready_is_named() -> None:
+    def pod(name: str, node: str, kind: str, ready: str) -> dict[str, Any]:
+        return {"metadata": {"name": name, "ownerReferences": [{"kind": kind}]}, "spec": {"nodeName": node},
+                "status": {"conditions": [{"type": "Ready", "status": ready}]}}
+
+    pods = [pod("speaker", "one", "DaemonSet", "False"), pod("proxy", "one", "DaemonSet", "True"),
+            pod("web", "one", "ReplicaSet", "False"), pod("elsewhere", "two", "DaemonSet", "False")]
+    assert unready([*pods, {"metadata": {"name": "waits"}, "spec": {}}], "one") == ["speaker"]
