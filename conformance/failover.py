@@ -30,6 +30,7 @@ CALM = 0.3  # seconds before the heal in its own window
 BACK = {"power loss": 2.0, "cable pulled": 1.0, "pause": 1.0}  # seconds of that window after it
 ALONE = 1.5  # seconds a node is away where no load balancer could take over
 PATIENT = 3  # times the bound, when it is paused: those who know its MAC lose nothing meanwhile
+LOOK = 0.5  # seconds between lists of all pods: each is work for the API server, beside what shall start
 DEFAULT_BOUND = "10"  # MetalLB: above 10 s is a bug
 
 Act = Callable[[], Awaitable[float]]
@@ -190,7 +191,7 @@ async def daemons_back(lab: Lab, node: str) -> None:
         if lab.now() - since > lab.timing.pods.seconds:
             lab.step(f"{node} is back, without {', '.join(missing)}")
             return
-        await asyncio.sleep(measuring.ASK_INTERVAL)
+        await asyncio.sleep(LOOK)
 
 
 def unready(pods: Sequence[objects.Object], node: str) -> list[str]:

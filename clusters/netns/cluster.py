@@ -33,7 +33,7 @@ class NetnsWorkload:
     async def request(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, timeout: float,
     ) -> tuple[int, bytes]:
-        """Send one HTTP/1.1 request; gives status and body.
+        """Send one HTTP/1.1 request without a body; gives status and body.
 
         Raises ClusterError when the workload cannot be reached or does not answer in ``timeout`` seconds.
         """

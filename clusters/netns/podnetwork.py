@@ -30,8 +30,8 @@ class PodNetwork:
 
     async def take(self) -> None:
         """Plug the pod in, at the address it had; open its ports on the node. Raises ClusterError."""
-        host = self._kubelet.rooms.host(self._node.name)
         if self.on_host:
+            host = self._kubelet.rooms.host(self._node.name)
             self.fd, self.address = os.dup(host.network), self._node.address
             return
         if not self._number:
