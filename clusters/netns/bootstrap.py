@@ -77,7 +77,7 @@ def node_object(node: NodePlan, kernel: str, machine: str, now: str) -> Object:
             },
             "annotations": {"service-conformance/embedded": "a network namespace, not a machine"},
         },
-        "spec": {"podCIDR": node.pod_cidr, "podCIDRs": [node.pod_cidr]},
+        "spec": {"podCIDR": node.pod_cidrs[0], "podCIDRs": list(node.pod_cidrs)},
         "status": node_status(node, kernel, machine, now),
     }
 
@@ -85,7 +85,7 @@ def node_object(node: NodePlan, kernel: str, machine: str, now: str) -> Object:
 def node_status(node: NodePlan, kernel: str, machine: str, now: str) -> Object:
     """The status of a ready node."""
     return {
-        "addresses": [{"type": "InternalIP", "address": node.address},
+        "addresses": [*({"type": "InternalIP", "address": address} for address in node.addresses),
                       {"type": "Hostname", "address": node.name}],
         "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady",
                         "message": "the host's init is running", "lastHeartbeatTime": now,
@@ -142,12 +142,13 @@ def network_plugin(node: NodePlan) -> str:
 
     As flannel does it. After the Service proxy's chains (priority 100), whose decisions come first.
     """
-    return f"""
-table ip cni {{
+    families = (("ip", plan.CLUSTER_CIDR, "224.0.0.0/4"), ("ip6", plan.CLUSTER_CIDR_6, "ff00::/8"))
+    return "".join(f"""
+table {family} cni {{
     chain postrouting {{
         type nat hook postrouting priority 110; policy accept;
-        ip saddr {plan.CLUSTER_CIDR} ip daddr {plan.CLUSTER_CIDR} return
-        ip saddr {plan.CLUSTER_CIDR} ip daddr != 224.0.0.0/4 masquerade comment "pods of {node.name}"
+        {family} saddr {pods} {family} daddr {pods} return
+        {family} saddr {pods} {family} daddr != {groups} masquerade comment "pods of {node.name}"
     }}
 }}
-"""
+""" for family, pods, groups in families[:len(node.addresses)])

@@ -93,9 +93,10 @@ class Control:
         rooms = self._rooms
         return {
             "version": VERSION, "kubeconfig": str(rooms.folder / "kubeconfig"), "timings": rooms.timings,
-            "nodes": [{"name": n.name, "addresses": [n.address], "podCIDRs": [n.pod_cidr]}
+            "nodes": [{"name": n.name, "addresses": list(n.addresses), "podCIDRs": list(n.pod_cidrs)}
                       for n in rooms.nodes],
-            "places": {"outside": [plan.OUTSIDE], "behind-router": [plan.FAR_HOST]},
+            "places": {name: plan.of_families(address, rooms.network.dual) for name, address in
+                       (("outside", plan.OUTSIDE), ("behind-router", plan.FAR_HOST))},
             "hosts": {name: host.pid for name, host in rooms.hosts.items()},
         }
 

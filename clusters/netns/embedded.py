@@ -41,11 +41,12 @@ class EmbeddedPlane:
 
     def _api_server(self) -> Process:
         rooms, internal = self._rooms, self._rooms.folder / "internal"
+        pods, services = plan.networks(rooms.config["dual"])
         program = Program(
             python=rooms.config["apiserver"],
             args=("--listen", f"{plan.CONTROL_PLANE}:{bootstrap.API_PORT}", "--inherit-fd", "3",
                   "--token-file", str(internal / "tokens"), "--cert-dir", str(internal / "pki"),
-                  "--service-cidr", plan.SERVICE_CIDR, "--cluster-cidr", plan.CLUSTER_CIDR,
+                  "--service-cidr", services, "--cluster-cidr", pods,
                   "--node-port-range", "30000-32767", "--reserve", str(internal / "reserve"),
                   "--kubelet-socket", str(rooms.folder / "kubelet"),
                   "--san", ",".join(NAMES), "--journal", str(internal / "journal")),

@@ -143,7 +143,7 @@ class Machine:
     ) -> dict[str, Any]:
         return {
             "run": self.folder.run, "run_folder": str(self.folder.path), "nodes": options.nodes,
-            "seed": options.seed, "apiserver": options.apiserver, "dns": options.dns,
+            "seed": options.seed, "dual": options.dual, "apiserver": options.apiserver, "dns": options.dns,
             "preload": list(preload), "asked": asked,
             "path": self._path, "programs": self._programs,
             "node_grace": options.node_grace, "servicelb": options.servicelb,

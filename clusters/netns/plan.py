@@ -17,8 +17,8 @@ CONTROL_PLANE = "192.168.2.2"
 ROUTER = "192.168.2.1"
 OUTSIDE = "192.168.2.50"
 FAR_NETWORK, FAR_GATEWAY, FAR_HOST = "198.51.100.0/24", "198.51.100.1", "198.51.100.10"
-CLUSTER_CIDR = "10.42.0.0/16"
-SERVICE_CIDR = "10.43.0.0/16"
+CLUSTER_CIDR, CLUSTER_CIDR_6 = "10.42.0.0/16", "fd00:10:42::/48"
+SERVICE_CIDR, SERVICE_CIDR_6 = "10.43.0.0/16", "fd00:10:43::/112"
 API_SERVICE, DNS_SERVICE = "10.43.0.1", "10.43.0.10"
 MOST_NODES = 20  # .114 upward, below the seed's load balancer pool that begins at .200
 API_SERVER = "clusters.apiserver.http:main"
@@ -32,17 +32,22 @@ _FORMS = "netns://, netns://2-nodes, or with options netns://?seed&nodes=3"
 
 @dataclass(frozen=True)
 class NodePlan:
-    """One node: its place in the list (from 0), LAN address and pod network."""
+    """One node: its place in the list (from 0), LAN addresses and pod networks, one a family, IPv4 first."""
 
     index: int
     name: str
-    address: str
-    pod_cidr: str
+    addresses: tuple[str, ...]
+    pod_cidrs: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """The IPv4 address on the LAN."""
+        return self.addresses[0]
 
     @property
     def gateway(self) -> str:
-        """The node's own address on its pod bridge: the first of the pod network."""
-        return str(ipaddress.ip_network(self.pod_cidr)[1])
+        """The node's own IPv4 address on its pod bridge: the first of the pod network."""
+        return str(ipaddress.ip_network(self.pod_cidrs[0])[1])
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Options:
 
     nodes: int = 3
     seed: bool = False
+    dual: bool = False  # both address families, IPv4 first
     servicelb: bool = False  # run an imitation of k3s's ServiceLB
     apiserver: str = API_SERVER  # module:function that is run as the API server
     dns: str = DNS_SERVER  # the same of the cluster DNS
@@ -78,8 +84,6 @@ def parse(url: str) -> Options:
         elif name not in ("seed", "servicelb", "dual"):
             raise ClusterError(f"{url}: unknown option {name!r}; the options are {_OPTIONS}")
         elif _flag(url, name, value):
-            if name == "dual":
-                raise ClusterError(f"{url}: the embedded cluster is IPv4 only so far; leave out dual")
             found[name] = True
     if len(set(sizes)) > 1:
         raise ClusterError(f"{url}: the number of nodes is given twice; keep one of them")
@@ -152,12 +156,36 @@ _VALUES: dict[str, tuple[str, Callable[[str, str], Any]]] = {
 }
 
 
-def node_plans(count: int) -> list[NodePlan]:
+def node_plans(count: int, *, dual: bool = False) -> list[NodePlan]:
     """The nodes of the seed's cluster: one master, then workers, numbered through."""
     plans = []
     for index in range(count):
         role = "master" if index == 0 else "worker"
         name = f"k3s-{role}-rpi{index + 1:03d}"
-        address = f"192.168.2.{_FIRST_NODE + index}"
-        plans.append(NodePlan(index, name, address, f"10.42.{index}.0/24"))
+        addresses = of_families(f"192.168.2.{_FIRST_NODE + index}", dual)
+        pods = tuple(f"{first}/{length}" for first, length in
+                     zip(of_families(f"10.42.{index}.0", dual), (24, 64), strict=False))
+        plans.append(NodePlan(index, name, addresses, pods))
     return plans
+
+
+def twin(address: str) -> str:
+    """The IPv6 address of who has this IPv4 one: 192.168.2.114 is fd00:192:168:2::114, digit for digit."""
+    network, _, number = address.rpartition(".")
+    return str(ipaddress.ip_address(f"fd00:{network.replace('.', ':')}::{number}"))
+
+
+def of_families(address: str, dual: bool) -> tuple[str, ...]:
+    """A host's addresses by its IPv4 one: that, and with ``dual`` its twin."""
+    return (address, twin(address)) if dual else (address,)
+
+
+def link_local(address: str) -> str:
+    """The link-local address beside a twin; without one a router asks nobody for a neighbour."""
+    return "fe80::" + address.replace(".", ":")
+
+
+def networks(dual: bool) -> tuple[str, str]:
+    """Pod and Service networks as Kubernetes' options want them, with both families ``4,6``."""
+    both = f"{CLUSTER_CIDR},{CLUSTER_CIDR_6}", f"{SERVICE_CIDR},{SERVICE_CIDR_6}"
+    return both if dual else (CLUSTER_CIDR, SERVICE_CIDR)

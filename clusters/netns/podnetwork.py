@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clusters.base import ClusterError
 from clusters.netns import hostports, topology
-from clusters.netns.plan import NodePlan
+from clusters.netns.plan import NodePlan, of_families
 
 if TYPE_CHECKING:
     from clusters.netns.kubelet import Kubelet
@@ -19,20 +19,25 @@ _UNPLUGGED = 0.3  # seconds for a pod's cable to go by itself
 
 
 class PodNetwork:
-    """``fd`` is the namespace, -1 while there is none; the address stays the pod's until ``release``."""
+    """``fd`` is the namespace, -1 while there is none; the addresses stay the pod's until ``release``."""
 
     def __init__(self, kubelet: Kubelet, node: NodePlan, pod: dict[str, Any]) -> None:
         self.on_host = bool(pod["spec"].get("hostNetwork"))
         self.fd = -1
-        self.address = ""
+        self.addresses: tuple[str, ...] = ()  # one a family, IPv4 first; none before ``take``
         self._kubelet, self._node, self._pod = kubelet, node, pod
         self._number = 0
+
+    @property
+    def address(self) -> str:
+        """The IPv4 address."""
+        return self.addresses[0]
 
     async def take(self) -> None:
         """Plug the pod in, at the address it had; open its ports on the node. Raises ClusterError."""
         if self.on_host:
             host = self._kubelet.rooms.host(self._node.name)
-            self.fd, self.address = os.dup(host.network), self._node.address
+            self.fd, self.addresses = os.dup(host.network), self._node.addresses
             return
         if not self._number:
             meta = self._pod["metadata"]
@@ -40,7 +45,7 @@ class PodNetwork:
             self._number = known.take(meta.get("namespace", "default"), meta["name"])
         address = self._node.gateway.rpartition(".")[0] + f".{self._number}"
         self.fd = topology.plug_pod(self._kubelet.rooms.network, self._node, address)
-        self.address = address
+        self.addresses = of_families(address, len(self._node.addresses) > 1)
         if hostports.wanted(self._pod):
             await self._on_node(hostports.opened(self._pod, address))
 

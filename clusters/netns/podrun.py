@@ -77,7 +77,7 @@ class PodRun:
     @property
     def facts(self) -> podspec.Facts:
         """What only the node knows."""
-        return podspec.Facts(self.network.address, self.node.address, self.node.name)
+        return podspec.Facts(self.network.addresses, self.node.addresses, self.node.name)
 
     @property
     def containers(self) -> list[ContainerRun]:
@@ -249,9 +249,9 @@ class PodRun:
         reason, message = self._failed
         status = podstatus.build(
             [container.state for container in self.mains], inits=[one.state for one in self.inits],
-            policy=spec.get("restartPolicy") or "Always", address=self.network.address,
+            policy=spec.get("restartPolicy") or "Always", addresses=self.network.addresses,
             gates=[gate.get("conditionType", "") for gate in spec.get("readinessGates") or ()],
-            host_address=self.node.address, started=self._started, now=_now(), before=before,
+            host_addresses=self.node.addresses, started=self._started, now=_now(), before=before,
             extra=before.get("conditions") or (), reason=reason, message=message,
         )
         self.pod["status"] = (await self.kubelet.client.patch_status(

@@ -24,8 +24,8 @@ _REFERENCE = re.compile(r"\$\$|\$\(([-._A-Za-z0-9]+)\)")
 class Facts:
     """What is known of a pod only where it runs."""
 
-    address: str
-    host_address: str
+    addresses: tuple[str, ...]  # one a family, the cluster's first family first
+    host_addresses: tuple[str, ...]
     node: str
 
 
@@ -45,8 +45,8 @@ def _downward(pod: Object, path: str, facts: Facts) -> str:
         "metadata.name": meta["name"], "metadata.namespace": meta.get("namespace", "default"),
         "metadata.uid": meta.get("uid", ""), "spec.nodeName": facts.node,
         "spec.serviceAccountName": pod["spec"].get("serviceAccountName", "default"),
-        "status.podIP": facts.address, "status.podIPs": facts.address,
-        "status.hostIP": facts.host_address, "status.hostIPs": facts.host_address,
+        "status.podIP": facts.addresses[0], "status.podIPs": ",".join(facts.addresses),
+        "status.hostIP": facts.host_addresses[0], "status.hostIPs": ",".join(facts.host_addresses),
     }
     for kind in ("labels", "annotations"):
         if path.startswith(f"metadata.{kind}['") and path.endswith("']"):
@@ -158,7 +158,8 @@ def resolv_conf(pod: Object) -> str:
 def hosts_file(pod: Object, facts: Facts) -> str:
     """The pod's /etc/hosts."""
     name = facts.node if pod["spec"].get("hostNetwork") else hostname(pod)
-    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback", f"{facts.address}\t{name}"]
+    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    lines += [f"{address}\t{name}" for address in facts.addresses]
     for alias in pod["spec"].get("hostAliases") or ():
         lines.append(f"{alias.get('ip')}\t{' '.join(alias.get('hostnames') or ())}")
     return "\n".join(lines) + "\n"

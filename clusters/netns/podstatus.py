@@ -128,9 +128,10 @@ def conditions(
 
 
 def build(
-    containers: Sequence[ContainerState], *, policy: str, address: str, host_address: str, started: str,
-    now: str, before: Object, inits: Sequence[ContainerState] = (), gates: Sequence[str] = (),
-    extra: Sequence[Object] = (), reason: str = "", message: str = "",
+    containers: Sequence[ContainerState], *, policy: str, addresses: Sequence[str],
+    host_addresses: Sequence[str], started: str, now: str, before: Object,
+    inits: Sequence[ContainerState] = (), gates: Sequence[str] = (), extra: Sequence[Object] = (),
+    reason: str = "", message: str = "",
 ) -> Object:
     """The whole status; conditions keep the time of their last change from ``before``.
 
@@ -146,16 +147,21 @@ def build(
         same = old.get("status") == condition["status"]
         condition.setdefault("lastTransitionTime", old.get("lastTransitionTime", now) if same else now)
     status: Object = {
-        "phase": current, "conditions": made, "hostIP": host_address, "hostIPs": [{"ip": host_address}],
+        "phase": current, "conditions": made,
+        "hostIP": host_addresses[0], "hostIPs": _ips(host_addresses),
         "startTime": started, "qosClass": "BestEffort",
         "containerStatuses": [_container(c) for c in containers],
         "reason": reason or None, "message": message or None,
     }
     if inits:
         status["initContainerStatuses"] = [_container(c, init=True) for c in inits]
-    if address:
-        status |= {"podIP": address, "podIPs": [{"ip": address}]}
+    if addresses:
+        status |= {"podIP": addresses[0], "podIPs": _ips(addresses)}
     return status
+
+
+def _ips(addresses: Sequence[str]) -> list[Object]:
+    return [{"ip": address} for address in addresses]
 
 
 def _container(state: ContainerState, *, init: bool = False) -> Object:

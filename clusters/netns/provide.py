@@ -190,9 +190,10 @@ class Provided:
                                "use fewer nodes or commands")
         folder = rooms.folder / "commands" / name / command["name"]
         folder.mkdir(parents=True, exist_ok=True)
+        pods, services = plan.networks(rooms.config["dual"])
         values = {
             "node": name, "node_ip": address, "kubeconfig": str(kubeconfig),
-            "cluster_cidr": plan.CLUSTER_CIDR, "service_cidr": plan.SERVICE_CIDR, "run_dir": str(folder),
+            "cluster_cidr": pods, "service_cidr": services, "run_dir": str(folder),
         }
         log = folder / "log"
         extra = {key: fill(text, values) for key, text in command["env"].items()}

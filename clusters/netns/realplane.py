@@ -35,8 +35,9 @@ class RealPlane:
         users = [*controlplane.USERS, *(user for user in bootstrap.make_tokens()
                                         if user not in controlplane.USERS)]
         self.tokens = {user: secrets.token_urlsafe(24) for user in users}
+        pods, services = plan.networks(rooms.config["dual"])
         self._where = controlplane.Where(
-            plan.CONTROL_PLANE, bootstrap.API_PORT, plan.SERVICE_CIDR, plan.CLUSTER_CIDR,
+            plan.CONTROL_PLANE, bootstrap.API_PORT, services, pods,
             float(rooms.config["node_grace"]), rooms.folder / "internal")
 
     def start(self) -> None:

@@ -48,7 +48,7 @@ class Rooms:
     def __init__(self, config: dict[str, Any], zygote: socket.socket) -> None:
         self.config = config
         self.folder = Path(config["run_folder"])
-        self.nodes = plan.node_plans(config["nodes"])
+        self.nodes = plan.node_plans(config["nodes"], dual=config["dual"])
         self.hosts: dict[str, Host] = {}
         self.network = topology.Network()
         self.timings: dict[str, float] = {}  # step -> seconds since the judge asked

@@ -9,6 +9,7 @@ router             192.168.2.1 and 198.51.100.1; knows no pod and no Service net
 behind-router      198.51.100.10
 =================  ==============================================================================
 
+With ``?dual`` each has an IPv6 address that reads the same: fd00:192:168:2::114 beside 192.168.2.114.
 MAC addresses follow from the IPv4 address, so that traces of two runs can be compared.
 """
 
@@ -43,6 +44,11 @@ _ALL_HOSTS: Mapping[str, str] = {
     },
     "net/ipv4/icmp_ratelimit": "0",  # else a burst of refusals is silently thinned and looks like a drop
 }
+# With both families.
+_DUAL: Mapping[str, str] = {
+    "net/ipv6/conf/all/disable_ipv6": "0", "net/ipv6/conf/default/disable_ipv6": "0",  # Docker turns it off
+    "net/ipv6/icmp/ratelimit": "0",  # as of IPv4
+}
 # No link-local addresses, no duplicate detection: their frames teach the switch and cost a second.
 _QUIET_IPV6: Mapping[str, str] = {
     f"net/ipv6/conf/{which}/{name}": value
@@ -56,6 +62,7 @@ class Network:
     """The namespaces of all hosts, as descriptors, and what was found out about this kernel."""
 
     switch: int = -1  # the namespace of the LAN's bridge
+    dual: bool = False  # every host has IPv6 addresses, too
     hosts: dict[str, int] = field(default_factory=dict)  # host name -> network namespace
     routed_pods: bool = False  # pods of one node reach each other by its router, not by its bridge
     ports: dict[str, int] = field(default_factory=dict)  # host name -> index of its port on the switch
@@ -74,8 +81,12 @@ def write_sysctl(name: str, value: str, *, needed: bool = True) -> None:
             raise OSError(error.errno, f"{path} could not be set to {value}: {error.strerror}") from error
 
 
-def settings(forward: bool) -> None:
+def settings(forward: bool, *, dual: bool = False) -> None:
     """Set every sysctl that packets depend on; nothing is left to what the host happens to have."""
+    for name, value in (_DUAL if dual else {}).items():
+        write_sysctl(name, value)
+    if dual and forward:
+        write_sysctl("net/ipv6/conf/all/forwarding", "1")
     write_sysctl("net/ipv4/ip_forward", "1" if forward else "0")
     for name, value in _ALL_HOSTS.items():
         write_sysctl(name, value)
@@ -91,17 +102,19 @@ def mac_of(address: str, first: str) -> str:
 
 
 def _bridge_filter(on: bool) -> bool:
-    """Have bridged IPv4 frames pass the packet filter, or not; False when this kernel cannot."""
+    """Have bridged IP frames pass the packet filter, or not; False when this kernel cannot."""
     for name in ("iptables", "ip6tables", "arptables"):
         with suppress(FileNotFoundError):
-            value = "1" if on and name == "iptables" else "0"
+            value = "1" if on and name != "arptables" else "0"
             _BRIDGE_CALLS.with_name(f"bridge-nf-call-{name}").write_text(value)
     return _BRIDGE_CALLS.exists()
 
 
 def build(nodes: Sequence[NodePlan]) -> Network:
     """Make the switch and every host's network namespace; OSError says what the kernel refused."""
-    network = Network(switch=kernel.own_network())
+    network = Network(kernel.own_network(), len(nodes[0].addresses) > 1)
+    if network.dual and not Path("/proc/sys/net/ipv6").exists():
+        raise OSError(errno.EAFNOSUPPORT, "this kernel has no IPv6, which dual needs; leave out dual")
     settings(forward=False)
     _bridge_filter(False)
     with Route() as switch:
@@ -112,7 +125,7 @@ def build(nodes: Sequence[NodePlan]) -> Network:
         hosts |= {node.name: node.address for node in nodes}
         for name, address in hosts.items():
             _plug_host(network, switch, name, address)
-    network.hosts["behind-router"] = _host(False)
+    network.hosts["behind-router"] = _host(False, network.dual)
     _addresses(network, nodes)
     for node in nodes:
         _node_addresses(network, nodes, node)
@@ -133,7 +146,7 @@ def rebuild(network: Network, nodes: Sequence[NodePlan], node: NodePlan) -> None
 
 def _plug_host(network: Network, switch: Route, name: str, address: str) -> None:
     """Make a host's namespace and its cable to the switch, in whose namespace the caller is."""
-    network.hosts[name] = _host(name not in ("control-plane", "outside"))
+    network.hosts[name] = _host(name not in ("control-plane", "outside"), network.dual)
     port = f"to-{port_number(address)}"
     switch.veth(port, mac_of(address, "02:01"), "eth0", mac_of(address, "02:00"), network.hosts[name])
     switch.up(port, master="br0")
@@ -145,55 +158,67 @@ def port_number(address: str) -> int:
     return int(address.rpartition(".")[2])
 
 
-def _host(forward: bool) -> int:
+def _host(forward: bool, dual: bool) -> int:
     """A network namespace with its settings and loopback."""
     made = kernel.new_network()
     with kernel.in_network(made), Route() as route:
-        settings(forward)
+        settings(forward, dual=dual)
         route.up("lo")
     return made
 
 
-def _join_lan(route: Route, address: str, gateway: str = "") -> None:
-    route.address("eth0", f"{address}/24")
-    route.up("eth0")
-    if gateway:
-        route.route("default", gateway)
+def _join(
+    network: Network, route: Route, device: str, address: str, gateway: str = "", *, neighbours: bool = True,
+) -> None:
+    """Bring a device up with its addresses, those of IPv6 after it is, or it would forget their routes.
+
+    Without ``neighbours`` nobody but the gateway is taken to be on its cable.
+    """
+    route.address(device, f"{address}/24", neighbours=neighbours)
+    route.up(device)
+    if network.dual:
+        route.address(device, f"{plan.twin(address)}/64", neighbours=neighbours)
+        route.address(device, f"{plan.link_local(address)}/64")
+    for way in plan.of_families(gateway, network.dual) if gateway else ():
+        if not neighbours:
+            route.on_cable(way, device)
+        route.route("default", way)
 
 
 def _addresses(network: Network, nodes: Sequence[NodePlan]) -> None:
     """Addresses and routes of every host that is no node, in its own namespace."""
     with kernel.in_network(network.hosts["control-plane"]), Route() as route:
-        _join_lan(route, plan.CONTROL_PLANE, plan.ROUTER)
+        _join(network, route, "eth0", plan.CONTROL_PLANE, plan.ROUTER)
         for node in nodes:
-            route.route(node.pod_cidr, node.address)
+            _to_pods(route, node)
     with kernel.in_network(network.hosts["outside"]), Route() as route:
-        _join_lan(route, plan.OUTSIDE, plan.ROUTER)
+        _join(network, route, "eth0", plan.OUTSIDE, plan.ROUTER)
         kernel.tx_checksums_off("eth0")
     with kernel.in_network(network.hosts["router"]), Route() as route:
-        _join_lan(route, plan.ROUTER)
+        _join(network, route, "eth0", plan.ROUTER)
         route.veth("eth1", mac_of(plan.FAR_GATEWAY, "02:00"), "eth0", mac_of(plan.FAR_HOST, "02:00"),
                    network.hosts["behind-router"])
-        route.address("eth1", f"{plan.FAR_GATEWAY}/24")
-        route.up("eth1")
+        _join(network, route, "eth1", plan.FAR_GATEWAY)
     with kernel.in_network(network.hosts["behind-router"]), Route() as route:
-        route.address("eth0", f"{plan.FAR_HOST}/24")
-        route.up("eth0")
-        route.route("default", plan.FAR_GATEWAY)
+        _join(network, route, "eth0", plan.FAR_HOST, plan.FAR_GATEWAY)
         kernel.tx_checksums_off("eth0")
 
 
 def _node_addresses(network: Network, nodes: Sequence[NodePlan], node: NodePlan) -> None:
     """Addresses and routes of a node, and the bridge of its pods."""
     with kernel.in_network(network.hosts[node.name]), Route() as route:
-        _join_lan(route, node.address, plan.ROUTER)
+        _join(network, route, "eth0", node.address, plan.ROUTER)
         network.routed_pods = not _bridge_filter(True)
         route.bridge("cni0", mac_of(node.gateway, "0a:58"))
-        route.address("cni0", f"{node.gateway}/24")
-        route.up("cni0")
+        _join(network, route, "cni0", node.gateway)
         for other in nodes:
             if other is not node:
-                route.route(other.pod_cidr, other.address)
+                _to_pods(route, other)
+
+
+def _to_pods(route: Route, node: NodePlan) -> None:
+    for network, address in zip(node.pod_cidrs, node.addresses, strict=True):
+        route.route(network, address)
 
 
 def plug_pod(network: Network, node: NodePlan, address: str) -> int:
@@ -210,13 +235,9 @@ def plug_pod(network: Network, node: NodePlan, address: str) -> int:
             route.up(cable, master="cni0")
             route.hairpin(cable)
         with kernel.in_network(made), Route() as route:
-            settings(forward=False)
+            settings(forward=False, dual=network.dual)
             route.up("lo")
-            route.address("eth0", f"{address}/24", neighbours=not network.routed_pods)
-            route.up("eth0")
-            if network.routed_pods:
-                route.on_cable(node.gateway, "eth0")
-            route.route("default", node.gateway)
+            _join(network, route, "eth0", address, node.gateway, neighbours=not network.routed_pods)
             kernel.tx_checksums_off("eth0")
     except BaseException:
         os.close(made)

@@ -30,7 +30,7 @@ from clusters.netns.podstatus import ContainerState
 from clusters.netns.program import Program
 from clusters.netns.seed import Addresses
 
-FACTS = Facts("10.42.1.170", "192.168.2.115", "k3s-worker-rpi002")
+FACTS = Facts(("10.42.1.170", "fd00:10:42:1::170"), ("192.168.2.115",), "k3s-worker-rpi002")
 
 
 def pod(**spec: Any) -> dict[str, Any]:
@@ -110,8 +110,9 @@ def test_phase(states: list[dict[str, Any]], policy: str, phase: str) -> None:
 
 
 def status_of(state: ContainerState, before: dict[str, Any], now: str) -> dict[str, Any]:
-    return podstatus.build([state], policy="Always", address="10.42.0.2", host_address="192.168.2.114",
-                           started="t0", now=now, before=before, extra=before.get("conditions") or ())
+    return podstatus.build([state], policy="Always", addresses=("10.42.0.2", "fd00:10:42::2"),
+                           host_addresses=("192.168.2.114", "fd00:192:168:2::114"), started="t0",
+                           now=now, before=before, extra=before.get("conditions") or ())
 
 
 def test_a_condition_keeps_its_time_until_it_changes_and_others_conditions_stay() -> None:
@@ -202,7 +203,13 @@ def test_every_component_has_a_token_of_its_own() -> None:
     assert table[tokens["kubernetes-admin"]]["groups"][0] == "system:masters"
     text = json.loads(bootstrap.kubeconfig("https://x:1", b"CA", "u", "t"))
     assert text["users"] == [{"name": "u", "user": {"token": "t"}}]
-    assert "10.42.0.0/16" in bootstrap.network_plugin(plan.node_plans(1)[0])
+
+
+def test_pods_of_each_family_leave_the_pod_network_under_the_nodes_address() -> None:
+    (single,), (dual,) = plan.node_plans(1), plan.node_plans(1, dual=True)
+    assert bootstrap.network_plugin(dual).startswith(bootstrap.network_plugin(single))
+    assert "ip6 saddr fd00:10:42::/48" in bootstrap.network_plugin(dual)
+    assert "ip6" not in bootstrap.network_plugin(single)
 
 
 def test_placeholders_are_filled_and_other_braces_stay() -> None:

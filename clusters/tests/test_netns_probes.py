@@ -90,8 +90,8 @@ def test_init_containers_that_succeed_are_done(
 
 def told(main: ContainerState, init: ContainerState, **more: Any) -> dict[str, Any]:
     """The status of a pod of two containers; conditions by their type."""
-    status = podstatus.build([main], inits=[init], policy="Never", address="", host_address="h", started="t",
-                             now="t", before={}, **more)
+    status = podstatus.build([main], inits=[init], policy="Never", addresses=(), host_addresses=("h",),
+                             started="t", now="t", before={}, **more)
     return status | {"conditions": {c["type"]: c for c in status["conditions"]}}
 
 
