@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 from clusters.base import CanSnapshot, Node
@@ -26,7 +25,6 @@ from conformance.timing import Aim, Duration, Timing
 from conformance.vantage import Vantage
 
 ECHO = ("tcp:80", "udp:80")
-RATION = 15  # refusals asked for where ICMP errors are rationed
 _REFUSED = Outcome(kind="refused")
 
 
@@ -42,6 +40,11 @@ class Backends:
         """By which their answers are known."""
         return frozenset(pod.nonce for pod in self.pods)
 
+    def addresses(self, families: Iterable[str]) -> set[str]:
+        """Their addresses of these families, which slices list."""
+        wanted = set(families)
+        return {ip for pod in self.pods for ip in pod.ips if objects.family_of(ip) in wanted}
+
 
 @dataclass(frozen=True)
 class Served:
@@ -49,14 +52,21 @@ class Served:
 
     namespace: str
     name: str
-    ip: str
+    ips: tuple[str, ...]  # one a family, in its own order; none of a headless one
+    families: tuple[str, ...]
     ports: tuple[Object, ...]
 
     @classmethod
     def of(cls, made: Object) -> Served:
         """Read it from the object."""
         meta, spec = made["metadata"], made["spec"]
-        return cls(meta["namespace"], meta["name"], spec.get("clusterIP", ""), tuple(spec.get("ports") or ()))
+        return cls(meta["namespace"], meta["name"], tuple(spec.get("clusterIPs") or ()),
+                   tuple(spec.get("ipFamilies") or ()), tuple(spec.get("ports") or ()))
+
+    @property
+    def ip(self) -> str:
+        """The clusterIP of its first family; empty when it has none."""
+        return self.ips[0] if self.ips else ""
 
     @property
     def port(self) -> int:
@@ -153,9 +163,9 @@ class Lab:
         made = objects.service(name, self.rig.run, ports, selected, **spec)
         served = Served.of(await self.kube.create(made, namespace or await self.namespace()))
         if backends is not None:
-            await self.endpoints(served, {pod.ip for pod in backends.pods})
+            await self.endpoints(served, backends.addresses(served.families))
         where = f"{served.namespace}/{served.name}"
-        self.step(f"Service {where}: clusterIP {served.ip}, {objects.in_words(served.ports)}")
+        self.step(f"Service {where}: clusterIP {' and '.join(served.ips)}, {objects.in_words(served.ports)}")
         return served
 
     async def update(self, served: Served, **spec: Any) -> Served:
@@ -224,7 +234,7 @@ class Lab:
         if not pause or not acceptable.accepts(_REFUSED):
             return await self._serves(series, aims, acceptable, says, bound)
         async with self.rig.refusing:
-            return await self._serves(series, rationed(aims, pause), acceptable, says, bound)
+            return await self._serves(series, timing.rationed(aims, pause), acceptable, says, bound)
 
     async def _serves(
         self, series: str, aims: Sequence[Aim], acceptable: Expectation, says: str, bound: Duration,
@@ -280,18 +290,3 @@ def ready_addresses(known: Objects, served: Served) -> set[str]:
 def each(vantages: Iterable[Vantage], probe: Probe) -> list[Aim]:
     """``probe`` from every one of ``vantages``."""
     return [Aim(vantage, probe) for vantage in vantages]
-
-
-def rationed(aims: Sequence[Aim], pause: float) -> list[Aim]:
-    """The same with at most ``RATION`` attempts, ``pause`` seconds between any two of a vantage.
-
-    One source port's are at least a deadline apart, as a late one would have the others catch up at once.
-    """
-    asking = Counter(aim.vantage.name for aim in aims)
-
-    def slowly(aim: Aim) -> Aim:
-        least = aim.probe.timeout if aim.probe.source_port else 0.0
-        interval = max(pause * asking[aim.vantage.name], least)
-        return replace(aim, probe=replace(aim.probe, interval=interval, count=min(aim.probe.count, RATION)))
-
-    return [slowly(aim) for aim in aims]

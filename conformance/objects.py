@@ -14,6 +14,11 @@ AGENT_FILE = "agent.py"
 AGENT_FOLDER = "/conformance"
 
 
+def family_of(address: str) -> str:
+    """``IPv4`` or ``IPv6``, the words of ipFamilies and addressType."""
+    return "IPv6" if ":" in address else "IPv4"
+
+
 def metadata(name: str, run: str, labels: Mapping[str, str] | None = None) -> Object:
     """Metadata with the run's label, by which everything made is found again and removed."""
     return {"name": name, "labels": {**(labels or {}), RUN_LABEL: run}}

@@ -63,17 +63,21 @@ async def begun(lab: Lab, aims: Sequence[Aim], accepted: Answered, says: str) ->
 async def moved(lab: Lab, served: Served, to: Backends) -> None:
     """Have the Service select other pods, and wait until the API lists them."""
     await lab.update(served, selector=dict(to.selector))
-    await lab.endpoints(served, {pod.ip for pod in to.pods})
+    await lab.endpoints(served, to.addresses(served.families))
 
 
 async def follows(
-    lab: Lab, clients: Iterable[Vantage], *, node_port: bool = False, same_node: bool = False, **spec: Any
+    lab: Lab, clients: Iterable[Vantage], *, node_port: bool = False, same_node: bool = False,
+    family: int = 0, **spec: Any,
 ) -> None:
-    """Flows to a UDP Service reach its backend, and once it is replaced the new one: the same flows."""
+    """Flows to a UDP Service reach its backend, and once it is replaced the new one: the same flows.
+
+    They go to the clusterIP of its first or second ``family``, 0 or 1, or to the first node's port.
+    """
     first, second = await two(lab, same_node=same_node)
     spec["type"] = "NodePort" if node_port else "ClusterIP"
     served = await lab.service([port(80, protocol="UDP")], first, **spec)
-    target = (lab.nodes[0].addresses[0], served.node_port("UDP")) if node_port else (served.ip, 80)
+    target = (lab.nodes[0].addresses[0], served.node_port("UDP")) if node_port else (served.ips[family], 80)
     aims = [flow(lab, client, target) for client in clients]
     if not await begun(lab, aims, Answered(by=first.nonces), "the only pod answers"):
         return

@@ -38,6 +38,7 @@ WITNESS = "router"  # the host on the nodes' network that is neither a node nor 
 _STUCK = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CrashLoopBackOff"}
 POWERS = {
     "two-nodes": "at least two nodes",
+    "dual-stack": "nodes with addresses of both families",
     "outside": "a place outside the cluster from which to send",
     "snapshot": "reading rules and logs of a node",
     "witness": "a second host on the nodes' network, which asks and listens by ARP",
@@ -55,8 +56,13 @@ class Backend:
     name: str
     nonce: str
     node: str
-    ip: str
+    ips: tuple[str, ...]  # one a family, the cluster's first family first
     vantage: Vantage
+
+    @property
+    def ip(self) -> str:
+        """The address of the cluster's first family."""
+        return self.ips[0]
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,8 @@ class Rig:
         found = {"seed"}
         if len(self.nodes) > 1:
             found.add("two-nodes")
+        if all(len({objects.family_of(address) for address in node.addresses}) == 2 for node in self.nodes):
+            found.add("dual-stack")
         if isinstance(self.cluster, CanPlaceOutside) and "outside" in self.cluster.places:
             found.add("outside")
         if isinstance(self.cluster, CanSnapshot):
@@ -199,7 +207,8 @@ class Rig:
         workload = self.cluster.pod(namespace, one.name, CONTROL_PORT)
         vantage = Vantage(f"{one.name} on {one.node}", workload, self.token, self.now)
         await vantage.hello()
-        return Backend(one.name, nonce, one.node, str(pod["status"]["podIP"]), vantage)
+        ips = tuple(str(each["ip"]) for each in pod["status"]["podIPs"])
+        return Backend(one.name, nonce, one.node, ips, vantage)
 
     async def _configure(self, namespace: str) -> None:
         """Put the agent's program into ``namespace`` once, however many ask."""

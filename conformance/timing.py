@@ -8,6 +8,7 @@ open-loop schedule.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Protocol
@@ -41,6 +42,8 @@ class Timing:
         60.0, True, "MetalLB's own tests: a waiting Service has a freed address within a minute")
     joins: Duration = Duration(
         30.0, True, "upstream's endpoint lag: a new endpoint gets traffic within 30 s of being ready")
+    listed: Duration = Duration(
+        10.0, True, "upstream's dual-stack tests: slices of both families within 10 s")
     attempt: Duration = Duration(2.0, True, "an attempt without an answer for 2 s has failed")
     pods: Duration = Duration(60.0, False, "for pods of the suite to become ready")
     objects: Duration = Duration(30.0, False, "for the API server to show what a controller makes")
@@ -76,7 +79,7 @@ class Timing:
         })
 
 
-SETTLING = ("serves", "refuses", "balanced", "freed", "joins")
+SETTLING = ("serves", "refuses", "balanced", "freed", "joins", "listed")
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,24 @@ class Aim:
     def sending(self, count: int) -> Aim:
         """The same with ``count`` attempts."""
         return replace(self, probe=replace(self.probe, count=count))
+
+
+RATION = 15  # refusals asked for where ICMP errors are rationed
+
+
+def rationed(aims: Sequence[Aim], pause: float) -> list[Aim]:
+    """The same with at most ``RATION`` attempts, ``pause`` seconds between any two of a vantage.
+
+    One source port's are at least a deadline apart, as a late one would have the others catch up at once.
+    """
+    asking = Counter(aim.vantage.name for aim in aims)
+
+    def slowly(aim: Aim) -> Aim:
+        least = aim.probe.timeout if aim.probe.source_port else 0.0
+        interval = max(pause * asking[aim.vantage.name], least)
+        return replace(aim, probe=replace(aim.probe, interval=interval, count=min(aim.probe.count, RATION)))
+
+    return [slowly(aim) for aim in aims]
 
 
 class Log(Protocol):

@@ -12,7 +12,7 @@ from conformance.cli.running import run_and_report
 from conformance.cli.selection import add_running, add_selection, options_of
 from conformance.session import REFERENCE, RunError
 
-CLUSTER = "netns://?seed"
+CLUSTER = "netns://?seed&dual"
 STANDING = ("kind", "kubeconfig")  # clusters on which something serves already
 
 

@@ -10,10 +10,9 @@ import pytest
 
 from conformance.evidence import Outcome
 from conformance.expectations import Answered, Refused
-from conformance.lab import rationed
 from conformance.probes import Probe
 from conformance.selftest.fakes import free_port, now, running_agent, vantage_of
-from conformance.timing import SETTLING, Aim, Duration, Timing, holds, settles
+from conformance.timing import SETTLING, Aim, Duration, Timing, holds, rationed, settles
 
 
 class Pen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.expectations import Answered
 from conformance.lab import Lab, Served
-from conformance.objects import port
+from conformance.objects import family_of, port
 from conformance.probes import Probe
 from conformance.requirements import Level, requirement
 from conformance.timing import Aim
@@ -30,7 +30,8 @@ async def from_pods(lab: Lab) -> None:
     backends = await lab.backends(2)
     served = await lab.service([port(80)], backends, type="NodePort")
     targets = [(served.ip, 80)]
-    targets += [(address, served.node_port()) for node in lab.nodes for address in node.addresses]
+    targets += [(address, served.node_port()) for node in lab.nodes for address in node.addresses
+                if family_of(address) in served.families]
     attempt = lab.timing.attempt.seconds
     aims = [Aim(client, Probe("tcp", target, count=50, timeout=attempt))
             for client in lab.clients for target in targets]
