@@ -43,8 +43,11 @@ def summary(folder: Path) -> Summary:
 def place(found: Summary) -> Path:
     """Where a summary is filed."""
     scheme, _, rest = found["cluster"].partition("://")
-    options = scheme if scheme == "kind" else rest.partition("?")[2].replace("=", "-").replace("&", "-")
-    name = found["implementation"]["name"] + (f"@{options}" if options and options != "seed" else "")
+    asked = rest.partition("?")[2].split("&")
+    usual = {"", "seed", "dual"}  # of the embedded cluster: as certify raises it
+    options = ["kind", *(["dual"] if "family=dual" in asked else [])] if scheme == "kind" else [
+        option.replace("=", "-") for option in asked if option not in usual]
+    name = found["implementation"]["name"] + (f"@{'-'.join(options)}" if options else "")
     return Path(ROOT, "reports", found["suite"], name, "summary.json")
 
 
