@@ -158,8 +158,12 @@ def agnhost(peers: Path, cache: Path) -> Path:
     if not names:
         raise Failed(f"e2e.test asks for no agnhost, only for {', '.join(asked) or 'nothing'}")
     root, program = tree("e2e", E2E_PACKAGES, "essential", cache), (peers / "agnhost").resolve()
+    names.sort()  # told in another order each time
     out = cache / f"agnhost-{hashlib.sha256(f'{root} {program} {names}'.encode()).hexdigest()[:12]}.tar"
     if not out.exists():
+        for old in cache.glob("agnhost-*"):
+            if old.suffix == ".tar":
+                old.unlink()
         part = out.with_suffix(".part")
         archive.write(
             part, names, trees=[root], files={"agnhost": program}, entrypoint=["/agnhost"], command=["pause"]
