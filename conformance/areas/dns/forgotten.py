@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from conformance.areas.dns.asking import DOMAIN, becomes, query, records, ttl, unknown
+from conformance.asking import DOMAIN, becomes, query, records, ttl, unknown
 from conformance.lab import Lab
 from conformance.objects import port
 from conformance.requirements import Level, requirement

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from conformance.areas.dns.asking import DOMAIN, PACE, Transport, addresses, query
+from conformance.asking import DOMAIN, PACE, Transport, addresses, query
 from conformance.expectations import Answered
 from conformance.lab import Lab
 from conformance.objects import port

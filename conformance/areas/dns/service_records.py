@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dns.reversename
 
-from conformance.areas.dns.asking import DOMAIN, addresses, becomes, query, records
+from conformance.asking import DOMAIN, addresses, becomes, query, records
 from conformance.lab import Lab
 from conformance.objects import port
 from conformance.requirements import Level, requirement

@@ -1,0 +1,1 @@
+"""Services that are another name, and become one or cease to be."""

@@ -1,0 +1,1 @@
+"""Services without an address of their own."""
