@@ -105,7 +105,7 @@ class Rig:
         found = {"seed"}
         if len(self.nodes) > 1:
             found.add("two-nodes")
-        if all(len({objects.family_of(address) for address in node.addresses}) == 2 for node in self.nodes):
+        if self.dual_stack:
             found.add("dual-stack")
         if isinstance(self.cluster, CanPlaceOutside) and "outside" in self.cluster.places:
             found.add("outside")
@@ -115,6 +115,11 @@ class Rig:
                 found.add("witness")
         powers = {"cut": CanCutLink, "kill": CanKillNode, "pause": CanPauseNode, "signal": CanSignal}
         return frozenset(found | {name for name, power in powers.items() if isinstance(self.cluster, power)})
+
+    @property
+    def dual_stack(self) -> bool:
+        """Whether every node has addresses of both families."""
+        return all(len({objects.family_of(one) for one in node.addresses}) == 2 for node in self.nodes)
 
     async def stand(self, needs: frozenset[str]) -> None:
         """Raise the agents that ``needs`` asks for: a client pod on each node always, one outside when

@@ -89,6 +89,11 @@ class Aim:
     vantage: Vantage
     probe: Probe
 
+    @property
+    def datagrams(self) -> bool:
+        """Whether it sends UDP."""
+        return self.probe.transport == "udp"
+
     def sending(self, count: int) -> Aim:
         """The same with ``count`` attempts."""
         return replace(self, probe=replace(self.probe, count=count))

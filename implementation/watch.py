@@ -23,9 +23,8 @@ from implementation.listing import Listing
 
 log = logging.getLogger("kube-proxy.watch")
 
-NOT_OURS = (
-    "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless"  # label selector, as upstream
-)
+# Label selectors, as upstream has them since 1.36: no Services of other proxies, no slices of headless ones.
+NOT_OURS, HEADLESS = "!service.kubernetes.io/service-proxy-name", "!service.kubernetes.io/headless"
 WATCH_SECONDS = (
     300  # a server ends a watch after this long; twice that in silence means the connection is dead
 )
@@ -92,7 +91,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 SERVICES = Kind("services", "/api/v1/services", labels=NOT_OURS)
-SLICES = Kind("endpointslices", "/apis/discovery.k8s.io/v1/endpointslices", labels=NOT_OURS)
+SLICES = Kind("endpointslices", "/apis/discovery.k8s.io/v1/endpointslices", labels=HEADLESS)
 
 
 def node_kind(name: str) -> Kind:

@@ -11,9 +11,9 @@ import dns.message
 import dns.rrset
 import pytest
 
-from conformance import areas
+from conformance import areas, asking
 from conformance.areas.api import allocation
-from conformance.areas.dns import asking, names
+from conformance.areas.dns import names
 from conformance.areas.seed import nat_table
 from conformance.evidence import Outcome
 from conformance.probes import Attempts

@@ -1,4 +1,4 @@
-"""Wrong: the label headless is not looked at."""
+"""Wrong: slices that are labelled headless are used like all others."""
 
 import msgspec
 
@@ -7,7 +7,5 @@ from implementation import cli, watch
 
 def main(args: list[str] | None = None) -> int:
     """Run the proxy with this one decision wrong."""
-    labels = "!service.kubernetes.io/service-proxy-name"
-    watch.SERVICES = msgspec.structs.replace(watch.SERVICES, labels=labels)
-    watch.SLICES = msgspec.structs.replace(watch.SLICES, labels=labels)
+    watch.SLICES = msgspec.structs.replace(watch.SLICES, labels="")
     return cli.main(args)

@@ -79,9 +79,7 @@ async def test_a_list_and_then_its_changes(rig: Rig) -> None:
         query["allowWatchBookmarks"],
         token,
     ) == ("/api/v1/services", "11", "true", "Bearer secret")
-    assert (
-        query["labelSelector"] == "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless"
-    )
+    assert query["labelSelector"] == "!service.kubernetes.io/service-proxy-name"
 
 
 async def test_an_ended_watch_goes_on_where_it_was(rig: Rig) -> None:
