@@ -15,7 +15,7 @@ from conformance.lab import each
 from conformance.probes import Probe
 from conformance.requirements import registry
 from conformance.selftest.fakes import FakeCluster, bench, free_port, made, running_agent, vantage_of
-from conformance.timing import Timing
+from conformance.timing import Aim, Duration, Timing
 from conformance.vantage import VantageGone
 
 
@@ -118,6 +118,24 @@ async def test_probes_from_a_real_agent_become_evidence_and_a_verdict(tmp_path: 
     finding = table.evidence.ruling("FAKE-92").findings[0]
     assert "stranger" in finding.actual
     assert finding.where.startswith("agent")
+
+
+@pytest.mark.parametrize(("echo", "sent"), [("udp", {"tcp"}), ("tcp", {"tcp", "udp"})])
+async def test_datagrams_wait_until_streams_are_served(tmp_path: Any, echo: str, sent: set[str]) -> None:
+    port = free_port()
+
+    async def asks(lab: Any) -> None:
+        probes = [Probe(word, ("127.0.0.1", port), count=5, timeout=0.2) for word in ("udp", "tcp")]
+        aims = [Aim(lab.clients[0], probe) for probe in probes]
+        await lab.serves("s", aims, Answered(), "it answers", within=Duration(0.5, True, "a short while"))
+
+    async with running_agent(f"{echo}:{port}") as here:
+        table = bench(tmp_path, [made(asks, "FAKE-91")])
+        table.engine.rig.given.append(await vantage_of(here, clock=table.evidence.now))
+        await run(table)
+    probed = [one["protocol"] for one in read(tmp_path / "evidence.jsonl") if one["type"] == "probes"]
+    assert table.told == {"FAKE-91": "fail"}
+    assert (set(probed), probed[0]) == (sent, "tcp")
 
 
 async def test_what_the_cluster_lacks_or_nobody_declares_is_unsupported(tmp_path: Any) -> None:
