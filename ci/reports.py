@@ -53,10 +53,14 @@ def place(found: Summary) -> Path:
 
 def file(folders: list[Path]) -> None:
     """File each certificate below ``folders``."""
+    filed: dict[Path, Path] = {}
     for folder in folders:
         for report in sorted(folder.rglob("report.json")):
             found = summary(report.parent)
             target = place(found)
+            if target in filed:
+                raise SystemExit(f"{report.parent}: {target} is of {filed[target]} already; file one of them")
+            filed[target] = report.parent
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
             print(target.relative_to(ROOT))

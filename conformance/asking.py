@@ -17,6 +17,7 @@ from conformance.timing import Aim
 from conformance.vantage import Vantage
 
 DOMAIN = "cluster.local"
+KINDS = {"IPv4": "A", "IPv6": "AAAA"}
 Transport = Literal["udp", "tcp"]
 PACE = 0.02  # seconds between two questions of one command
 STREAK = 30  # answers in a row: two servers with a cache each agree by chance with 2e-9
@@ -46,9 +47,9 @@ def records(data: bytes, kind: str) -> list[Any]:
     return [row for rows in answer.answer if rows.rdtype == wanted for row in rows] if answer else []
 
 
-def addresses(seen: Attempts) -> list[str]:
-    """The A records of the last answer, sorted; none when nothing or nonsense came."""
-    return sorted(row.address for row in records(seen.data[-1], "A"))
+def addresses(seen: Attempts, kind: str = "A") -> list[str]:
+    """The addresses (A or AAAA) of the last answer, sorted; none when nothing or nonsense came."""
+    return sorted(row.address for row in records(seen.data[-1], kind))
 
 
 def ttl(data: bytes) -> float:

@@ -52,7 +52,7 @@ class Served:
 
     namespace: str
     name: str
-    ips: tuple[str, ...]  # one a family, in its own order; none of a headless one
+    ips: tuple[str, ...]  # one a family, in its own order; "None" of a headless one, none of an ExternalName
     families: tuple[str, ...]
     ports: tuple[Object, ...]
 
@@ -65,7 +65,7 @@ class Served:
 
     @property
     def ip(self) -> str:
-        """The clusterIP of its first family; empty when it has none."""
+        """The clusterIP of its first family; empty of an ExternalName."""
         return self.ips[0] if self.ips else ""
 
     @property
@@ -109,11 +109,6 @@ class Lab:
         return [node for node in self.nodes if not node.control_plane] or self.nodes
 
     @property
-    def dual_stack(self) -> bool:
-        """Whether the cluster's nodes have addresses of both families."""
-        return self.rig.dual_stack
-
-    @property
     def clients(self) -> list[Vantage]:
         """One pod on each node, in the nodes' order; they are never backends."""
         return self.rig.clients
@@ -155,7 +150,7 @@ class Lab:
             for number in range(count)
         ]
         made = await self.rig.agents(namespace or await self.namespace(), wanted)
-        told = ", ".join(f"{one.nonce} = {one.ip} on {one.node}" for one in made)
+        told = ", ".join(f"{one.nonce} = {' and '.join(one.ips)} on {one.node}" for one in made)
         self.step(f"{count} ready backends: {told}")
         return Backends(tuple(made), selector)
 
@@ -170,7 +165,8 @@ class Lab:
         if backends is not None:
             await self.endpoints(served, backends.addresses(served.families))
         where = f"{served.namespace}/{served.name}"
-        self.step(f"Service {where}: clusterIP {' and '.join(served.ips)}, {objects.in_words(served.ports)}")
+        ips = " and ".join(served.ips) or "none"
+        self.step(f"Service {where}: clusterIP {ips}, {objects.in_words(served.ports)}")
         return served
 
     async def update(self, served: Served, **spec: Any) -> Served:
@@ -234,6 +230,8 @@ class Lab:
 
         Gives the outcomes of the second half; none when it never settled, which is a failure already.
         Refusals are asked for no faster than the nodes send ICMP errors, and by one requirement at a time.
+        Datagrams wait until streams have settled: the kernel keeps for a UDP flow what it decided before the
+        rules stood.
         """
         pause, bound = self.rig.cluster.icmp_pause, within or self.timing.serves
         if not pause or not acceptable.accepts(_REFUSED):
@@ -244,12 +242,13 @@ class Lab:
     async def _serves(
         self, series: str, aims: Sequence[Aim], acceptable: Expectation, says: str, bound: Duration,
     ) -> list[Outcome]:
-        says_when, streams = f"{says}, within {bound.seconds:g} s", [aim for aim in aims if not aim.datagrams]
+        since, streams = self.now(), [aim for aim in aims if not aim.datagrams]
         parts = {"settling": aims}
-        if 0 < len(streams) < len(aims):  # the kernel keeps what it decided of a datagram before the rules
+        if 0 < len(streams) < len(aims):
             parts = {"streams settling": streams, **parts}
         for part, those in parts.items():
-            if not await timing.settles(self, f"{series}: {part}", those, acceptable, bound, says_when):
+            if not await timing.settles(self, f"{series}: {part}", those, acceptable, bound,
+                                        f"{says}, within {bound.seconds:g} s", since=since):
                 return []
         return await timing.holds(self, series, aims, acceptable, f"{says}, on every try")
 

@@ -88,16 +88,15 @@ def deployment(
 
 def endpoint_slice(
     name: str, run: str, service_name: str, addresses: Sequence[str], ports: Sequence[Object],
-    *, family: str = "IPv4",
 ) -> Object:
-    """A hand-made EndpointSlice of a Service, all its endpoints ready."""
+    """A hand-made EndpointSlice of a Service, all its endpoints ready, in the family of the first."""
     labels = {
         "kubernetes.io/service-name": service_name,
         "endpointslice.kubernetes.io/managed-by": "service-conformance",
     }
     return {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata(name, run, labels),
-        "addressType": family, "ports": list(ports),
+        "addressType": family_of(addresses[0]), "ports": list(ports),
         "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
     }
 

@@ -38,7 +38,7 @@ WITNESS = "router"  # the host on the nodes' network that is neither a node nor 
 _STUCK = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CrashLoopBackOff"}
 POWERS = {
     "two-nodes": "at least two nodes",
-    "dual-stack": "nodes with addresses of both families",
+    "dual-stack": "addresses of both families on nodes and pods",
     "outside": "a place outside the cluster from which to send",
     "snapshot": "reading rules and logs of a node",
     "witness": "a second host on the nodes' network, which asks and listens by ARP",
@@ -105,7 +105,8 @@ class Rig:
         found = {"seed"}
         if len(self.nodes) > 1:
             found.add("two-nodes")
-        if self.dual_stack:
+        if self.nodes and all(_of_both(node.addresses) and (not node.pod_cidrs or _of_both(node.pod_cidrs))
+                              for node in self.nodes):
             found.add("dual-stack")
         if isinstance(self.cluster, CanPlaceOutside) and "outside" in self.cluster.places:
             found.add("outside")
@@ -115,11 +116,6 @@ class Rig:
                 found.add("witness")
         powers = {"cut": CanCutLink, "kill": CanKillNode, "pause": CanPauseNode, "signal": CanSignal}
         return frozenset(found | {name for name, power in powers.items() if isinstance(self.cluster, power)})
-
-    @property
-    def dual_stack(self) -> bool:
-        """Whether every node has addresses of both families."""
-        return all(len({objects.family_of(one) for one in node.addresses}) == 2 for node in self.nodes)
 
     async def stand(self, needs: frozenset[str]) -> None:
         """Raise the agents that ``needs`` asks for: a client pod on each node always, one outside when
@@ -259,6 +255,10 @@ class Rig:
             found = await leftovers.made(self.kube, f"{RUN_LABEL}={self.run}")
             paths = [(one.kind, one.api_version, one.namespace, one.name) for one in found]
             await asyncio.gather(*[self.kube.delete(*path) for path in paths], return_exceptions=True)
+
+
+def _of_both(addresses: Sequence[str]) -> bool:
+    return len({objects.family_of(one) for one in addresses}) == 2
 
 
 async def _has_witness(cluster: CanSnapshot) -> bool:

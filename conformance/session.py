@@ -82,17 +82,27 @@ def prepare(
     try:
         if chosen is None and not (chosen := chosen_requirements(options)):
             raise RequirementError("nothing is selected: no requirement is all that was asked for")
-        implementation = None
-        declaration = Declaration()
-        if options.implementation:
-            from clusters import implementations
-
-            implementation = implementations.find(options.implementation, search_folders())
-            declaration = Declaration.from_mapping(implementation.features, where=implementation.name)
+        name = options.implementation
+        implementation, declaration = _described(name) if name else (None, Declaration())
         timing = Timing().slower(options.slower).stricter(options.stricter)
     except (*_BAD_INPUT, ValueError) as problem:
         raise RunError(str(problem)) from problem
     return Plan(options, tuple(chosen), implementation, declaration, timing, folder, command)
+
+
+def declared(name: str) -> Declaration:
+    """What the implementation of this name or file declares. Raises RunError with one sentence."""
+    try:
+        return _described(name)[1]
+    except _BAD_INPUT as problem:
+        raise RunError(str(problem)) from problem
+
+
+def _described(name: str) -> tuple[Implementation, Declaration]:
+    from clusters import implementations
+
+    found = implementations.find(name, search_folders())
+    return found, Declaration.from_mapping(found.features, where=found.name)
 
 
 def chosen_requirements(options: Options) -> list[Requirement]:

@@ -140,26 +140,28 @@ STREAK = 10  # right outcomes in a row to count as settled
 
 async def settles(
     log: Log, series: str, aims: Sequence[Aim], acceptable: Expectation, within: Duration, says: str,
+    *, since: float | None = None,
 ) -> bool:
     """Probe from every vantage until each has seen ten acceptable outcomes in a row, or ``within`` is over.
 
-    The verdict is the evidence's (kind ``settles``), one series a vantage; True when all have settled, so
-    that a body need not go on in vain. Raises VantageError.
+    The bound counts from ``since``, else from now; at least one burst is sent from each vantage. The verdict
+    is the evidence's (kind ``settles``), one series a vantage; True when all have settled, so a body need
+    not go on in vain. Raises VantageError.
     """
-    since = log.now()
+    began = log.now() if since is None else since
 
     async def one(aim: Aim) -> bool:
-        name, streak = f"{series}, {origin(aim)}", 0
+        name, streak, asked = f"{series}, {origin(aim)}", 0, False
         # A streak under way when the bound is over goes on until it is whole or broken: two right attempts
         # at the very end would else look settled.
-        while streak < STREAK and (streak or log.now() - since <= within.seconds):
-            slow = max(PAUSE, aim.probe.interval or 0.0, (log.now() - since) / SLOWER)
+        while streak < STREAK and (streak or not asked or log.now() - began <= within.seconds):
+            asked, slow = True, max(PAUSE, aim.probe.interval or 0.0, (log.now() - began) / SLOWER)
             pause = aim.probe.interval if aim.probe.source_port else slow  # one port: one at a time
             seen = await aim.vantage.probe(replace(aim.probe, count=BURST, interval=pause))
             log.probed(name, aim, seen.outcomes)
             for outcome in seen.outcomes:
                 streak = streak + 1 if acceptable.accepts(outcome) else 0
-        told = since - aim.vantage.uncertainty  # by that place's own clock
+        told = began - aim.vantage.uncertainty  # by that place's own clock
         params = {"acceptable": acceptable.to_json(), "within": within.seconds, "since": told,
                   "streak": STREAK}
         log.expect("settles", name, params, says)

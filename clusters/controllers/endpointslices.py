@@ -1,7 +1,7 @@
 """Service + Pods → EndpointSlices: which endpoints there must be, and the fewest writes that get there. Pure.
 
 Rules: reference "EndpointSlices", and the conduct of upstream's controller: one set of slices for each
-address XX
+address family.
 """
 
 from __future__ import annotations

@@ -92,6 +92,8 @@ def parse(url: str) -> Options:
         raise ClusterError(f"{url}: {nodes} nodes; between 1 and {MOST_NODES} are possible")
     if found.get("real"):
         _only_embedded(url, found)
+    if found.get("servicelb") and found.get("dual"):
+        raise ClusterError(f"{url}: servicelb and dual: the imitation forwards IPv4 only; leave out one")
     return Options(nodes, **found)
 
 
@@ -181,11 +183,11 @@ def of_families(address: str, dual: bool) -> tuple[str, ...]:
 
 
 def link_local(address: str) -> str:
-    """The link-local address beside a twin; without one a router asks nobody for a neighbour."""
+    """The link-local address beside a twin, from which a router asks who has an IPv6 address."""
     return "fe80::" + address.replace(".", ":")
 
 
 def networks(dual: bool) -> tuple[str, str]:
-    """Pod and Service networks as Kubernetes' options want them, with both families ``4,6``."""
+    """Pod and Service networks as Kubernetes' options want them, ``IPv4,IPv6`` with both families."""
     both = f"{CLUSTER_CIDR},{CLUSTER_CIDR_6}", f"{SERVICE_CIDR},{SERVICE_CIDR_6}"
     return both if dual else (CLUSTER_CIDR, SERVICE_CIDR)

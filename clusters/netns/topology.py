@@ -114,7 +114,8 @@ def build(nodes: Sequence[NodePlan]) -> Network:
     """Make the switch and every host's network namespace; OSError says what the kernel refused."""
     network = Network(kernel.own_network(), len(nodes[0].addresses) > 1)
     if network.dual and not Path("/proc/sys/net/ipv6").exists():
-        raise OSError(errno.EAFNOSUPPORT, "this kernel has no IPv6, which dual needs; leave out dual")
+        raise OSError(errno.EAFNOSUPPORT, "this kernel has no IPv6, which dual needs; name a "
+                      "cluster without, --cluster 'netns://?seed' for example")
     settings(forward=False)
     _bridge_filter(False)
     with Route() as switch:
@@ -170,7 +171,7 @@ def _host(forward: bool, dual: bool) -> int:
 def _join(
     network: Network, route: Route, device: str, address: str, gateway: str = "", *, neighbours: bool = True,
 ) -> None:
-    """Bring a device up with its addresses, those of IPv6 after it is, or it would forget their routes.
+    """Bring a device up with its addresses; those of IPv6 once it is up, or their routes were lost.
 
     Without ``neighbours`` nobody but the gateway is taken to be on its cable.
     """

@@ -18,7 +18,7 @@ from clusters.netns import plan
     [
         ("netns://", 3, False), ("netns://?seed", 3, True), ("netns://2-nodes", 2, False),
         ("netns://1-node?seed=true", 1, True), ("netns:///?nodes=5&seed=false", 5, False),
-        ("netns://4-nodes?nodes=4&servicelb=false", 4, False),
+        ("netns://4-nodes?nodes=4&servicelb=0", 4, False),
     ],
 )
 def test_options_of_the_embedded_cluster(url: str, nodes: int, seed: bool) -> None:
@@ -41,6 +41,7 @@ def test_options_of_the_embedded_cluster(url: str, nodes: int, seed: bool) -> No
         ("netns://21-nodes", "between 1 and 20 are possible"),
         ("netns://3-nodes/more", "nothing may stand after the size"),
         ("netns://?dual=both", "dual=both; write dual alone"),
+        ("netns://?dual&servicelb", "servicelb and dual: the imitation forwards IPv4 only"),
         ("kind://Mine", "is no name of a kind cluster"),
         ("kubeconfig:///nowhere/config", "name a file that kubectl accepts"),
         ("k3s+ssh://pi@host", r"k3s\+ssh:// is not built yet"),

@@ -5,14 +5,16 @@ report.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from conformance.cli.running import run_and_report
 from conformance.cli.selection import add_running, add_selection, options_of
-from conformance.session import REFERENCE, RunError
+from conformance.features import Feature
+from conformance.session import REFERENCE, RunError, declared
 
-CLUSTER = "netns://?seed&dual"
+CLUSTER, BOTH = "netns://?seed", "netns://?seed&dual"
 STANDING = ("kind", "kubeconfig")  # clusters on which something serves already
 
 
@@ -22,14 +24,18 @@ def add(commands: Any) -> None:
     add_selection(parser)
     named = f"name or TOML file of a descriptor (default: {REFERENCE})"
     parser.add_argument("--implementation", help=named)
-    parser.add_argument("--cluster", help=f"URL of a cluster to raise (default: {CLUSTER})")
+    parser.add_argument("--cluster", help=(
+        f"URL of a cluster to raise (default: {CLUSTER}, and {BOTH} for who declares dual-stack)"))
     add_running(parser)
     parser.set_defaults(command=command)
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Certify; the files are under ``OUT/certificate/<implementation>/``."""
-    options = options_of(arguments, cluster=CLUSTER, implementation=REFERENCE)
+    options = options_of(arguments, implementation=REFERENCE)
+    if not options.cluster:
+        dual = declared(options.implementation).supports(Feature.DUAL_STACK)
+        options = replace(options, cluster=BOTH if dual else CLUSTER)
     if options.cluster.partition("://")[0] in STANDING:
         raise RunError(f"{options.cluster}: certify starts what it judges, which only netns:// can; "
                        "for what is there: service-conformance run --cluster URL --implementation FILE")

@@ -12,7 +12,7 @@ import pytest
 
 from clusters.base import ClusterError
 from conformance import session
-from conformance.cli import running
+from conformance.cli import certify, running
 from conformance.cli.main import main
 from conformance.selftest.fakes import FakeCluster
 
@@ -128,3 +128,17 @@ def test_a_signal_while_the_cluster_starts_ends_it(number: Any, monkeypatch: Any
 def test_the_command_can_be_given_again(monkeypatch: Any) -> None:
     monkeypatch.setattr(sys, "argv", ["main.py", "certify", "--cluster", "netns://?seed"])
     assert running._command() == "service-conformance certify --cluster 'netns://?seed'"
+
+
+@pytest.mark.parametrize(("argv", "cluster"), [
+    (["--implementation", "reference-nftables"], "netns://?seed&dual"),
+    (["--implementation", "forgets-udp"], "netns://?seed"),
+    (["--implementation", "reference-nftables", "--cluster", "netns://2-nodes"], "netns://2-nodes"),
+])
+def test_certify_raises_a_cluster_of_the_families_that_are_declared(
+    monkeypatch: Any, argv: list[str], cluster: str,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(certify, "run_and_report", lambda options, folder: asked.append(options.cluster) or 0)
+    assert main(["certify", *argv]) == 0
+    assert asked == [cluster]

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import dns.rcode
 
-from conformance.asking import DOMAIN, becomes, message, query, records, unknown
-from conformance.features import Feature
+from conformance.asking import DOMAIN, KINDS, becomes, message, query, records
 from conformance.lab import Lab, Served
 from conformance.objects import family_of, port
 from conformance.requirements import Level, requirement
 from conformance.timing import Aim
 from conformance.vantage import Vantage
 
-KINDS = {"IPv4": "A", "IPv6": "AAAA"}
-
 
 def full(served: Served, name: str = "") -> str:
     """A full name in the Service's namespace: its own where none is given."""
     return f"{name or served.name}.{served.namespace}.svc.{DOMAIN}."
+
+
+def holds(kind: str, data: bytes) -> bool:
+    """Whether an answer holds a record of this kind."""
+    return bool(records(data, kind))
 
 
 async def gives(lab: Lab, client: Vantage, name: str, code: str, ips: Sequence[str]) -> None:
@@ -43,16 +46,15 @@ async def gives(lab: Lab, client: Vantage, name: str, code: str, ips: Sequence[s
     source="kubernetes/dns specification, 2.3.1; RFC 2308, 2.2: a name without records of a kind is no error",
 )
 async def families(lab: Lab) -> None:
-    """A name MUST have its Service's addresses, be empty and no error in another family, else be unknown."""
-    made = [await lab.service([port(80)], name="one", selector={"app": "nobody"})]
-    if lab.dual_stack and lab.declaration.supports(Feature.DUAL_STACK):
-        made.append(await lab.service(
-            [port(80)], name="two", selector={"app": "nobody"}, ipFamilyPolicy="RequireDualStack"))
+    """A Service's name MUST give its addresses and no error in another family; other names are unknown."""
+    nobody = {"app": "nobody"}
+    made = [await lab.service([port(80)], name="single", selector=nobody),
+            await lab.service([port(80)], name="all", selector=nobody, ipFamilyPolicy="PreferDualStack")]
     attempt, within = lab.timing.attempt.seconds, lab.timing.serves.seconds
     for client in lab.clients:
         for served in made:
             kind = KINDS[family_of(served.ip)]
             aim = Aim(client, query(client, full(served), "udp", attempt, kind))
-            await becomes(lab, "until known", aim, lambda data: not unknown(data), within)
+            await becomes(lab, "until known", aim, partial(holds, kind), within)
             await gives(lab, client, full(served), "NOERROR", served.ips)
         await gives(lab, client, full(made[0], "nobody-here"), "NXDOMAIN", ())

@@ -23,7 +23,7 @@ async def both_addresses(lab: Lab) -> None:
     ports = [port(80, protocol=word.upper(), name=word) for word in PROTOCOLS]
     served = await lab.service(ports, backends, type="NodePort", ipFamilyPolicy="RequireDualStack")
     inside = [*lab.clients, *(agent.vantage for agent in await lab.rig.node_agents())]
-    if lab.declaration.supports(Feature.HAIRPIN_IPV6):  # an endpoint is now and then its own
+    if lab.declaration.supports(Feature.HAIRPIN_IPV6):  # an endpoint may be led to itself
         inside += [pod.vantage for pod in backends.pods]
     ways = [(one, word, (ip, 80)) for one in inside for ip in served.ips for word in PROTOCOLS]
     ways += [(one, word, (address, served.node_port(word.upper())))

@@ -29,7 +29,7 @@ async def one_empty(lab: Lab) -> None:
         ports = [{"name": "", "port": 80, "protocol": "TCP"}]
         made = objects.endpoint_slice(
             f"{served.name}-{family.lower()}", lab.rig.run, served.name,
-            sorted(backends.addresses({family})), ports, family=family)
+            sorted(backends.addresses({family})), ports)
         stored = await lab.kube.create(made, served.namespace)
         says, full = f"with endpoints of {family} only, that family answers", at(served.ips[number])
         if not await lab.serves(f"{family} alone", full, Answered(by=backends.nonces), says):

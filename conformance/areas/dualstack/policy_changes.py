@@ -35,7 +35,9 @@ async def policy_changes(lab: Lab) -> None:
         says = "it keeps its address and has a second one"
         lab.expect_value("equals", "kept", {"expected": {"address": True, "addresses": 2}}, says)
         second = both.ips[-1]
-        if not await lab.serves("second", at(second), right, "the second family answers"):
+        if len(both.ips) != 2 or not await lab.serves(
+            "second", at(second), right, "the second family answers",
+        ):
             return
         first = {"clusterIPs": list(served.ips), "ipFamilies": list(served.families)}
         await lab.update(both, ipFamilyPolicy="SingleStack", **first)

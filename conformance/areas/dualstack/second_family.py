@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
-from conformance.expectations import Answered, Expectation, local_empty
+from conformance.expectations import Answered, Dropped, Expectation, Refused, local_empty
 from conformance.features import Feature
 from conformance.lab import Backends, Lab, Served, each
 from conformance.objects import family_of, port
@@ -39,12 +40,13 @@ async def one(lab: Lab, name: str, **spec: Any) -> tuple[Backends, Served]:
 
 
 async def near_and_far(
-    lab: Lab, name: str, aims: list[Aim], near: Expectation, empty: Feature,
+    lab: Lab, name: str, aims: list[Aim], near: Expectation, far: Expectation,
 ) -> None:
     """The first aim is answered; the others come to a node without an endpoint."""
-    if not await lab.serves(f"{name}, near", aims[:1], near, f"{name}: the pod on that node answers"):
+    patient = replace(aims[0].probe, timeout=lab.timing.attempt.seconds)
+    says = f"{name}: the pod on that node answers"
+    if not await lab.serves(f"{name}, near", [Aim(aims[0].vantage, patient)], near, says):
         return
-    far = local_empty(lab.declaration.conduct(empty))
     says = f"{name}: a node without an endpoint gives no answer: {far.sentence()}"
     await lab.serves(f"{name}, far", aims[1:], far, says)
 
@@ -53,18 +55,22 @@ async def internal(lab: Lab) -> None:
     """With internalTrafficPolicy Local a pod reaches endpoints of its own node only."""
     backends, served = await one(lab, "internal", internalTrafficPolicy="Local")
     aims = each(lab.clients, Probe("tcp", (served.ips[1], 80), count=50, concurrency=50, timeout=SILENCE))
-    await near_and_far(lab, "internal", aims, Answered(by=backends.nonces), Feature.ITP_LOCAL_EMPTY)
+    far = local_empty(lab.declaration.conduct(Feature.ITP_LOCAL_EMPTY))
+    await near_and_far(lab, "internal", aims, Answered(by=backends.nonces), far)
 
 
 async def external(lab: Lab) -> None:
     """With externalTrafficPolicy Local the pod sees the client, and other nodes are silent."""
     backends, served = await one(lab, "external", type="NodePort", externalTrafficPolicy="Local")
     number = served.node_port()
+    addresses = [next(one for one in node.addresses if family_of(one) == served.families[1])
+                 for node in lab.nodes]
     aims = [Aim(lab.outside, Probe("tcp", (address, number), count=50, concurrency=50, timeout=SILENCE))
-            for node in lab.nodes for address in node.addresses if family_of(address) == served.families[1]]
+            for address in addresses]
     kept = lab.declaration.supports(Feature.CLIENT_ADDRESS)
     seen = Answered(by=backends.nonces, source=frozenset(lab.outside.addresses) if kept else None)
-    await near_and_far(lab, "external", aims, seen, Feature.ETP_LOCAL_EMPTY)
+    reject = lab.declaration.conduct(Feature.ETP_LOCAL_EMPTY) == "reject"
+    await near_and_far(lab, "external", aims, seen, Refused() if reject else Dropped())
 
 
 @requirement(
@@ -75,5 +81,6 @@ async def external(lab: Lab) -> None:
 )
 async def second_family(lab: Lab) -> None:
     """In a second family affinity, both policies Local and replaced UDP backends MUST do as in the first."""
-    replaced = follows(lab, lab.clients, family=1, **BOTH)
-    await asyncio.gather(sticky(lab), internal(lab), external(lab), replaced)
+    async with asyncio.TaskGroup() as group:
+        for part in (sticky(lab), internal(lab), external(lab), follows(lab, lab.clients, family=1, **BOTH)):
+            group.create_task(part)

@@ -9,6 +9,7 @@ from conformance.expectations import Answered, Unanswered
 from conformance.lab import Backends, Lab, Served, each
 from conformance.objects import port, service
 from conformance.probes import Probe
+from conformance.ranges import free_address, free_port
 from conformance.requirements import Level, requirement
 from conformance.timing import Aim
 
@@ -61,8 +62,8 @@ async def name(lab: Lab) -> None:
 async def node_port(lab: Lab) -> None:
     """A NodePort Service that becomes an ExternalName MUST leave its port on every node to others."""
     backends, attempt = await lab.backends(2), lab.timing.attempt.seconds
-    served = await lab.service([port(80)], backends, type="NodePort")
-    number = served.node_port()
+    number = await free_port(lab)  # nobody else is given that one by chance
+    served = await lab.service([port(80, node_port=number)], backends, type="NodePort")
     probes = [Probe("tcp", (node.addresses[0], number), count=50, timeout=attempt) for node in lab.nodes]
     await left(lab, served, backends, [Aim(lab.outside, probe) for probe in probes])
     wanted = service("next", lab.rig.run, [port(80, node_port=number)], {"app": "nobody"}, type="NodePort")
@@ -78,6 +79,6 @@ async def node_port(lab: Lab) -> None:
 async def cluster_ip(lab: Lab) -> None:
     """The clusterIP of a Service that has become an ExternalName MUST NOT be answered at by anybody."""
     backends, attempt = await lab.backends(2), lab.timing.attempt.seconds
-    served = await lab.service([port(80)], backends)
+    served = await lab.service([port(80)], backends, clusterIP=await free_address(lab))
     aims = each(lab.clients, Probe("tcp", (served.ip, 80), count=50, timeout=attempt))
     await left(lab, served, backends, aims)

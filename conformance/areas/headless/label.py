@@ -32,7 +32,7 @@ async def label(lab: Lab, served: Served, there: bool) -> None:
     "service.go, 'should implement service.kubernetes.io/headless', which since 1.36 labels the slice",
 )
 async def labelled(lab: Lab) -> None:
-    """A slice labelled headless MUST NOT be used, and be again without the label; others are meanwhile."""
+    """A slice MUST NOT be used while it is labelled headless, and others meanwhile MUST be."""
     backends, attempt = await lab.backends(2), lab.timing.attempt.seconds
     right = Answered(by=backends.nonces)
     served = await lab.service([port(80)])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from conformance.asking import DOMAIN, addresses, becomes, query, records
+from conformance.asking import DOMAIN, KINDS, addresses, becomes, query, records
 from conformance.lab import Lab
-from conformance.objects import port
+from conformance.objects import family_of, port
 from conformance.requirements import Level, requirement
 from conformance.timing import Aim
 from conformance.vantage import Vantage
@@ -15,8 +15,9 @@ async def ports_lead(lab: Lab, client: Vantage, name: str, right: list[str]) -> 
     attempt = lab.timing.attempt.seconds
     asked = await lab.probe("SRV", client, query(client, f"_web._tcp.{name}", "udp", attempt, "SRV"))
     found = records(asked.data[0], "SRV")
-    targets = [query(client, str(row.target), "udp", attempt) for row in found]
-    led = [addresses(await lab.probe("A of the targets", client, target)) for target in targets]
+    kind = KINDS[family_of(right[0])]
+    targets = [query(client, str(row.target), "udp", attempt, kind) for row in found]
+    led = [addresses(await lab.probe("where they lead", client, target), kind) for target in targets]
     value = f"SRV from {client.name}"
     lab.value(value, {"ports": sorted({row.port for row in found}), "leads to": sorted(led)})
     expected = {"ports": [80], "leads to": [[ip] for ip in right]}
@@ -38,11 +39,12 @@ async def ready_pods(lab: Lab) -> None:
     right = sorted(pod.ip for pod in backends.pods[:2])
     await lab.endpoints(served, right)
     name = f"{served.name}.{served.namespace}.svc.{DOMAIN}."
+    kind = KINDS[family_of(right[0])]
     for client in lab.clients:
-        known = f"A from {client.name}"
-        aim = Aim(client, query(client, name, "udp", lab.timing.attempt.seconds))
+        known = f"addresses from {client.name}"
+        aim = Aim(client, query(client, name, "udp", lab.timing.attempt.seconds, kind))
         took = await becomes(
-            lab, known, aim, lambda data: sorted(row.address for row in records(data, "A")) == right,
+            lab, known, aim, lambda data: sorted(row.address for row in records(data, kind)) == right,
             lab.timing.serves.seconds)
         lab.value(known, took >= 0)
         lab.expect_value("equals", known, {"expected": True}, f"its name gives {' and '.join(right)}")
