@@ -10,7 +10,7 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from implementation import cli, modes
+from implementation import cli, modes, watch
 from implementation.dataplane.iptables import chains, layout, names, restore
 from implementation.dataplane.iptables.layout import Ruleset
 from implementation.node import conntrack
@@ -22,13 +22,13 @@ ROOT = Path(__file__).resolve().parents[1]
 MINIATURES = sorted((ROOT / "miniatures").glob("*.toml"))
 DESCRIPTORS = sorted((ROOT / "descriptors").glob("*.toml"))
 ROOMS: list[ModuleType] = [
-    chains, layout, names, restore, serve, merge, policy, topology, usable, modes, conntrack,
+    chains, layout, names, restore, serve, merge, policy, topology, usable, modes, conntrack, watch,
 ]  # fmt: skip
 
-# The rules of the Services there are do not show what is done to the data plane itself.
+# The rules of the Services there are do not show what is done to the data plane itself, or what is not read.
 OVER_TIME = {
     "flushes_at_start", "keeps_deleted_services", "writes_twice", "keeps_stale_flows",
-    "ends_all_flows", "healthy_everywhere", "keeps_health_checks",
+    "ends_all_flows", "healthy_everywhere", "keeps_health_checks", "serves_the_headless",
 }  # fmt: skip
 
 
@@ -44,6 +44,23 @@ def pieces(one: Service, *endpoints: SliceEndpoint, port: int = 8080) -> list[ch
     """The rules of every port of a Service."""
     ports = serve.serve(one, [endpoints_of(one, *endpoints, port=port)], NODE).ports
     return [chains.pieces(port, OPTIONS, speaking=True) for port in ports]
+
+
+def of_both_families() -> list[chains.Pieces]:
+    """The rules of Services with IPv6 addresses: served in both families, in one only, and one given up."""
+    four, six = ("10.42.0.2", "10.42.1.3"), ("fd00:10:42::2", "fd00:10:42:1::3")
+    found = []
+    for name, number, slices, once in (
+        ("both", 23, (four, six), 2), ("half", 24, (four,), 2), ("halved", 27, (four, six), 1),
+    ):
+        addresses = (f"10.43.0.{number}", f"fd00:10:43::{number}")
+        for kept in (addresses, addresses[:once]):  # as it was, and as it is
+            one = service(name, cluster_ips=kept, affinity_seconds=60)
+            parts = [endpoints_of(one, *each, family=family, name=f"{name}-{family}")
+                     for each, family in zip(slices, (4, 6), strict=False)]
+            ports = serve.serve(one, parts, NODE).ports
+        found += [chains.pieces(port, OPTIONS, speaking=True) for port in ports]
+    return found
 
 
 def rules() -> Ruleset:
@@ -89,6 +106,10 @@ def rules() -> Ruleset:
     )
     pieces(before, there, here, port=9090)  # the second port and endpoint go, and the target port changes
     found += pieces(service("changed", "10.43.0.15"), there)
+    found += of_both_families()
+    for name, addresses in (("named", ("10.43.0.25",)), ("renamed", ())):
+        pieces(service(name, cluster_ips=() if addresses else ("10.43.0.26",)), there)
+        found += pieces(service(name, cluster_ips=addresses), there)
     return layout.ruleset(found, 4, OPTIONS, None)
 
 
@@ -102,11 +123,12 @@ def test_a_descriptor_is_named_as_its_file_and_names_a_program_that_exists(path:
 
 
 @pytest.mark.parametrize("path", PROXIES, ids=lambda path: path.stem)
-def test_a_miniature_replaces_exactly_one_function_and_that_shows(
+def test_a_miniature_replaces_exactly_one_decision_and_that_shows(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = rules()
-    before = {(room, name): value for room in ROOMS for name, value in vars(room).items() if callable(value)}
+    before = {(room, name): value for room in ROOMS for name, value in vars(room).items()
+              if callable(value) or isinstance(value, watch.Kind)}  # functions, and what is read
     for (room, name), value in before.items():
         monkeypatch.setattr(room, name, value)  # so that it is put back at the end
     started: list[list[str] | None] = []
