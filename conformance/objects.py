@@ -87,7 +87,8 @@ def deployment(
 
 
 def endpoint_slice(
-    name: str, run: str, service_name: str, addresses: Sequence[str], ports: Sequence[Object],
+    name: str, run: str, service_name: str, addresses: Sequence[str],
+    ports: Sequence[Object] = ({"name": "", "port": 80, "protocol": "TCP"},),
 ) -> Object:
     """A hand-made EndpointSlice of a Service, all its endpoints ready, in the family of the first."""
     labels = {

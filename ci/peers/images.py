@@ -161,9 +161,8 @@ def agnhost(peers: Path, cache: Path) -> Path:
     names.sort()  # told in another order each time
     out = cache / f"agnhost-{hashlib.sha256(f'{root} {program} {names}'.encode()).hexdigest()[:12]}.tar"
     if not out.exists():
-        for old in cache.glob("agnhost-*"):
-            if old.suffix == ".tar":
-                old.unlink()
+        for old in cache.glob("agnhost-*.tar"):
+            old.unlink()
         part = out.with_suffix(".part")
         archive.write(
             part, names, trees=[root], files={"agnhost": program}, entrypoint=["/agnhost"], command=["pause"]

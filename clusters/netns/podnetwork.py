@@ -44,8 +44,9 @@ class PodNetwork:
             known = self._kubelet.addresses[self._node.name]
             self._number = known.take(meta.get("namespace", "default"), meta["name"])
         address = self._node.gateway.rpartition(".")[0] + f".{self._number}"
-        self.fd = topology.plug_pod(self._kubelet.rooms.network, self._node, address)
-        self.addresses = of_families(address, len(self._node.addresses) > 1)
+        network = self._kubelet.rooms.network
+        self.fd = topology.plug_pod(network, self._node, address)
+        self.addresses = of_families(address, network.dual)
         if hostports.wanted(self._pod):
             await self._on_node(hostports.opened(self._pod, address))
 

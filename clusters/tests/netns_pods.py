@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
 
 from clusters.client import Client, NotFound
 from clusters.credentials import read_kubeconfig
+from clusters.locate import locate
 from clusters.netns.cluster import NetnsCluster
 
 Object = dict[str, Any]
@@ -88,6 +89,18 @@ async def ready_pod(client: Client, name: str) -> Object:
         return pod if is_ready(pod) else None
 
     return await until(look)
+
+
+async def with_pods(url: str, nodes: Mapping[str, str]) -> NetnsCluster:
+    """An embedded cluster in which the pods of these names are ready on these nodes; the caller closes it."""
+    made = await locate(url)
+    assert isinstance(made, NetnsCluster)
+    async with Client.from_kubeconfig(made.kubeconfig) as client:
+        await client.create("/api/v1/namespaces/default/configmaps", web_map())
+        for name, node in nodes.items():
+            await client.create(PODS, web_pod(name, node))
+        await asyncio.gather(*(ready_pod(client, name) for name in nodes))
+    return made
 
 
 async def gone(client: Client, name: str) -> None:

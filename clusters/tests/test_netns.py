@@ -20,9 +20,8 @@ from clusters.base import (
     Implementation,
 )
 from clusters.client import Client
-from clusters.locate import locate
 from clusters.netns.cluster import NetnsCluster
-from clusters.tests.netns_pods import PODS, WEB, get_from, gone, log_of, ready_pod, until, web_map, web_pod
+from clusters.tests.netns_pods import PODS, WEB, get_from, gone, log_of, ready_pod, until, web_pod, with_pods
 
 pytestmark = pytest.mark.kernel
 MASTER, WORKER, THIRD = "k3s-master-rpi001", "k3s-worker-rpi002", "k3s-worker-rpi003"
@@ -30,17 +29,7 @@ MASTER, WORKER, THIRD = "k3s-master-rpi001", "k3s-worker-rpi002", "k3s-worker-rp
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[NetnsCluster]:
-    async def raise_it() -> NetnsCluster:
-        made = await locate("netns://?seed")
-        assert isinstance(made, NetnsCluster)
-        async with Client.from_kubeconfig(made.kubeconfig) as client:
-            await client.create("/api/v1/namespaces/default/configmaps", web_map())
-            for name, node in (("one", MASTER), ("two", MASTER), ("three", WORKER)):
-                await client.create(PODS, web_pod(name, node))
-            await asyncio.gather(*(ready_pod(client, name) for name in ("one", "two", "three")))
-        return made
-
-    made = asyncio.run(raise_it())
+    made = asyncio.run(with_pods("netns://?seed", {"one": MASTER, "two": MASTER, "three": WORKER}))
     yield made
     asyncio.run(made.close())
 

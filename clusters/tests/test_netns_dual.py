@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from clusters.client import Client
-from clusters.locate import locate
 from clusters.netns.cluster import NetnsCluster
-from clusters.tests.netns_pods import PODS, ready_pod, until, web_map, web_pod
+from clusters.tests.netns_pods import PODS, until, with_pods
 
 pytestmark = pytest.mark.kernel
 MASTER, WORKER = "k3s-master-rpi001", "k3s-worker-rpi002"
@@ -42,17 +41,7 @@ socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(b"x", ("fd00:198:51:100
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[NetnsCluster]:
-    async def raise_it() -> NetnsCluster:
-        made = await locate("netns://2-nodes?dual")
-        assert isinstance(made, NetnsCluster)
-        async with Client.from_kubeconfig(made.kubeconfig) as client:
-            await client.create("/api/v1/namespaces/default/configmaps", web_map())
-            for name, node in (("one", MASTER), ("two", MASTER), ("three", WORKER)):
-                await client.create(PODS, web_pod(name, node))
-            await asyncio.gather(*(ready_pod(client, name) for name in ("one", "two", "three")))
-        return made
-
-    made = asyncio.run(raise_it())
+    made = asyncio.run(with_pods("netns://2-nodes?dual", {"one": MASTER, "two": MASTER, "three": WORKER}))
     yield made
     asyncio.run(made.close())
 

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from clusters.client import Client
-from clusters.locate import locate
 from clusters.netns.cluster import NetnsCluster
-from clusters.tests.netns_pods import PODS, ready_pod, web_map, web_pod
+from clusters.tests.netns_pods import with_pods
 
 pytestmark = pytest.mark.kernel
 MASTER, WORKER = "k3s-master-rpi001", "k3s-worker-rpi002"
@@ -26,17 +25,7 @@ print(struct.unpack("=II", value.tobytes())[1])
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[NetnsCluster]:
-    async def raise_it() -> NetnsCluster:
-        made = await locate("netns://2-nodes")
-        assert isinstance(made, NetnsCluster)
-        async with Client.from_kubeconfig(made.kubeconfig) as client:
-            await client.create("/api/v1/namespaces/default/configmaps", web_map())
-            for name, node in (("one", MASTER), ("two", MASTER)):
-                await client.create(PODS, web_pod(name, node))
-            await asyncio.gather(ready_pod(client, "one"), ready_pod(client, "two"))
-        return made
-
-    made = asyncio.run(raise_it())
+    made = asyncio.run(with_pods("netns://2-nodes", {"one": MASTER, "two": MASTER}))
     yield made
     asyncio.run(made.close())
 

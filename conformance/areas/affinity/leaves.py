@@ -8,7 +8,7 @@ from conformance.objects import port
 from conformance.pinned import moved
 from conformance.probes import Probe
 from conformance.requirements import Level, requirement
-from conformance.timing import origin
+from conformance.sticking import sticks
 
 
 @requirement(
@@ -26,6 +26,4 @@ async def leaves(lab: Lab) -> None:
     says = "clients of the pod that went are served by others"
     if not await lab.serves("after", aims, Answered(by=others.nonces), says, within=lab.timing.joins):
         return
-    for aim in aims:
-        await lab.probe(origin(aim), aim.vantage, aim.probe)
-        lab.expect("single", origin(aim), {"backends": sorted(others.nonces)}, "it is always the same pod")
+    await sticks(lab, aims, others)

@@ -7,7 +7,7 @@ from conformance.lab import Lab, each
 from conformance.objects import port
 from conformance.probes import Probe
 from conformance.requirements import Level, requirement
-from conformance.timing import origin
+from conformance.sticking import sticks
 
 COUNT = 60  # without affinity one of three answers them all with less than 1e-27
 
@@ -24,6 +24,4 @@ async def one_backend(lab: Lab) -> None:
     aims = each(lab.clients, Probe("tcp", (served.ip, 80), count=COUNT, timeout=lab.timing.attempt.seconds))
     if not await lab.serves("before", aims, Answered(by=backends.nonces), "a selected pod answers"):
         return
-    for aim in aims:
-        await lab.probe(origin(aim), aim.vantage, aim.probe)
-        lab.expect("single", origin(aim), {"backends": sorted(backends.nonces)}, "it is always the same pod")
+    await sticks(lab, aims, backends)

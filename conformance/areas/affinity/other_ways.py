@@ -9,7 +9,8 @@ from conformance.lab import Backends, Lab
 from conformance.objects import port
 from conformance.probes import Probe
 from conformance.requirements import Level, requirement
-from conformance.timing import Aim, origin
+from conformance.sticking import sticks
+from conformance.timing import Aim
 
 COUNT = 60  # without affinity one of three answers them all with less than 1e-27
 
@@ -18,9 +19,7 @@ async def single(lab: Lab, aims: Sequence[Aim], backends: Backends) -> None:
     """From each place all are answered, and by the same pod."""
     if not await lab.serves("before", aims, Answered(by=backends.nonces), "a selected pod answers"):
         return
-    for aim in aims:
-        await lab.probe(origin(aim), aim.vantage, aim.probe)
-        lab.expect("single", origin(aim), {"backends": sorted(backends.nonces)}, "it is always the same pod")
+    await sticks(lab, aims, backends)
 
 
 @requirement(

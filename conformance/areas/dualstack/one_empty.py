@@ -26,10 +26,9 @@ async def one_empty(lab: Lab) -> None:
         return each(lab.clients, Probe("tcp", (ip, 80), count=50, timeout=attempt))
 
     for number, family in enumerate(served.families):
-        ports = [{"name": "", "port": 80, "protocol": "TCP"}]
         made = objects.endpoint_slice(
             f"{served.name}-{family.lower()}", lab.rig.run, served.name,
-            sorted(backends.addresses({family})), ports)
+            sorted(backends.addresses({family})))
         stored = await lab.kube.create(made, served.namespace)
         says, full = f"with endpoints of {family} only, that family answers", at(served.ips[number])
         if not await lab.serves(f"{family} alone", full, Answered(by=backends.nonces), says):

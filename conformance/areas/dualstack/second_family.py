@@ -13,7 +13,8 @@ from conformance.objects import family_of, port
 from conformance.pinned import follows
 from conformance.probes import Probe
 from conformance.requirements import Level, requirement
-from conformance.timing import Aim, origin
+from conformance.sticking import sticks
+from conformance.timing import Aim
 
 BOTH: dict[str, Any] = {"ipFamilyPolicy": "RequireDualStack"}
 SILENCE = 0.5  # seconds without any answer; one that comes takes milliseconds
@@ -28,9 +29,7 @@ async def sticky(lab: Lab) -> None:
     aims = each(lab.clients, probe)
     if not await lab.serves("sticky", aims, Answered(by=backends.nonces), "a selected pod answers"):
         return
-    for aim in aims:
-        await lab.probe(origin(aim), aim.vantage, aim.probe)
-        lab.expect("single", origin(aim), {"backends": sorted(backends.nonces)}, "it is always the same pod")
+    await sticks(lab, aims, backends)
 
 
 async def one(lab: Lab, name: str, **spec: Any) -> tuple[Backends, Served]:

@@ -33,9 +33,8 @@ async def draining(lab: Lab) -> None:
     backends = await lab.backends(3)
     ending, _, other = backends.pods
     served = await lab.service([port(80)])
-    ports = [{"name": "", "port": 80, "protocol": "TCP"}]
     addresses = [pod.ip for pod in backends.pods]
-    made = objects.endpoint_slice(served.name, lab.rig.run, served.name, addresses, ports)
+    made = objects.endpoint_slice(served.name, lab.rig.run, served.name, addresses)
     await lab.kube.create(made, served.namespace)
     aims = each(lab.clients, Probe("tcp", (served.ip, 80), count=50, timeout=lab.timing.attempt.seconds))
     for series, states, right, says in (

@@ -36,8 +36,8 @@ async def labelled(lab: Lab) -> None:
     backends, attempt = await lab.backends(2), lab.timing.attempt.seconds
     right = Answered(by=backends.nonces)
     served = await lab.service([port(80)])
-    ports, addresses = [{"name": "", "port": 80, "protocol": "TCP"}], [pod.ip for pod in backends.pods]
-    made = objects.endpoint_slice(served.name, lab.rig.run, served.name, addresses, ports)
+    addresses = [pod.ip for pod in backends.pods]
+    made = objects.endpoint_slice(served.name, lab.rig.run, served.name, addresses)
     await lab.kube.create(made, served.namespace)
     other = await lab.service([port(80)], backends, name="other")
 
